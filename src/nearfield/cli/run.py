@@ -1,0 +1,222 @@
+"""`nearfield run`: one instance of a stream function, a WebAssembly guest or a Python program."""
+
+from __future__ import annotations
+
+import runpy
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
+
+import typer
+
+from nearfield.cli import options
+from nearfield.cli.output import say, say_json
+from nearfield.cli.stopping import Stopping
+from nearfield.config import parse_duration, parse_size
+from nearfield.errors import NearfieldError, UsageError
+from nearfield.frame import Frame, check_name, format_tag, name_from
+from nearfield.function import Handler, PythonFunction, StreamFunction, Worker, WorkerSettings
+from nearfield.supervise import end_with_parent
+from nearfield.telemetry import configure_logging
+from nearfield.transport import DEFAULT_ZIPPER, dial
+
+Number = TypeVar("Number", int, float)
+
+Target = Annotated[str, typer.Argument(metavar="GUEST.wasm|APP.py[:FUNCTION]", help="What to run.")]
+Name = Annotated[
+    str | None, typer.Option("--name", "-n", metavar="NAME", help="Function name, as in the workflow; default: the file's.")
+]
+Observe = Annotated[
+    list[str] | None,
+    typer.Option("--observe", metavar="TAG", help="Tag to observe; repeat for more; default: those in the workflow."),
+]
+Emit = Annotated[
+    list[str] | None,
+    typer.Option("--emit", metavar="TAG", help="Tag it may emit; repeat for more; default: any. The first is the tag "
+                 "of results from guests that name none; default: the observed tag + 1."),
+]
+Model = Annotated[
+    list[str] | None,
+    typer.Option("--model", metavar="[NAME=]PATH", help="A model the guest may use; the first is also `default`."),
+]
+Labels = Annotated[
+    list[str] | None, typer.Option("--labels", metavar="[NAME=]PATH", help="Class names of a model, one a line.")
+]
+Threads = Annotated[
+    list[str] | None, typer.Option("--threads", metavar="[NAME=]N", help="Threads of one inference; default 1.")
+]
+Entry = Annotated[str | None, typer.Option(metavar="EXPORT", help="Export to call, for guests that leave a choice.")]
+Instance = Annotated[
+    str, typer.Option(metavar="frame|worker", help="A fresh sandbox for every frame, or one that keeps its memory.")
+]
+Deadline = Annotated[str, typer.Option(metavar="DURATION", help="Wall-clock limit of one call.")]
+Memory = Annotated[str, typer.Option(metavar="SIZE", help="Memory limit of the sandbox.")]
+Credits = Annotated[int, typer.Option(metavar="N", min=1, max=64, help="Frames to take before the first is done.")]
+Supervisor = Annotated[int | None, typer.Option(hidden=True)]
+Hidden = typer.Option(hidden=True)
+
+
+def run(
+    target: Target,
+    name: Name = None,
+    observe: Observe = None,
+    emit: Emit = None,
+    zipper: options.Zipper = DEFAULT_ZIPPER,
+    model: Model = None,
+    labels: Labels = None,
+    threads: Threads = None,
+    entry: Entry = None,
+    instance: Instance = "frame",
+    deadline: Deadline = "1s",
+    memory: Memory = "256MiB",
+    credits: Credits = 2,
+    max_table: Annotated[int, Hidden] = 10_000,
+    max_output: Annotated[str, Hidden] = "16MiB",
+    max_emitted: Annotated[int, Hidden] = 256,
+    max_log_lines: Annotated[int, Hidden] = 100,
+    max_module: Annotated[str, Hidden] = "64MiB",
+    max_handles: Annotated[int, Hidden] = 64,
+    supervisor: Supervisor = None,
+    namespace: options.Namespace = "default",
+    ca: options.Ca = None,
+    certificate: options.Certificate = None,
+    key: options.Key = None,
+    json: options.Json = False,
+    verbose: options.Verbose = False,
+) -> None:
+    """Run one instance of a stream function, connected to a zipper, until Ctrl-C.
+
+    A guest gets a fresh sandbox for every frame, and nothing of this machine but the models named here.
+    """
+    if supervisor is not None:
+        end_with_parent(supervisor)
+    configure_logging(verbose=verbose)
+    observed = options.tags_of("--observe", observe)
+    allowed = options.tags_of("--emit", emit)
+    identity = options.identity_of(ca, certificate, key)
+    if _is_guest(target):
+        from nearfield.cli.guests import GuestOptions, load_guest
+
+        function = name or name_from(Path(target).stem)
+        handler, asked = load_guest(
+            GuestOptions(
+                path=Path(target),
+                name=check_name("function", function),
+                observe=observed,
+                emit=allowed,
+                models=tuple(model or ()),
+                labels=tuple(labels or ()),
+                threads=tuple(threads or ()),
+                entry=entry,
+                instance=_instance(instance),
+                deadline_s=_parsed("--deadline", parse_duration, deadline),
+                memory_bytes=_parsed("--memory", parse_size, memory),
+                table_elements=max_table,
+                output_bytes=_parsed("--max-output", parse_size, max_output),
+                emitted_frames=max_emitted,
+                log_lines=max_log_lines,
+                module_bytes=_parsed("--max-module", parse_size, max_module),
+                handles=max_handles,
+            )
+        )
+        plan = _Plan(WorkerSettings(function, observed or asked, frozenset(allowed) or None, credits), handler, zipper)
+    else:
+        plan = _plan_of_program(target, name, observed, allowed, zipper)
+    connection = dial(plan.zipper, identity=identity, namespace=namespace)
+    try:
+        worker = Worker(
+            plan.settings,
+            plan.handler,
+            connection,
+            on_frame=(lambda *frame: _print(*frame, json=json)) if json or verbose else None,
+        )
+        worker.join()
+        stopping = Stopping(worker.stop)
+        _announce(worker, plan, connection.zipper, json=json, quiet=supervisor is not None)
+        worker.run()
+    finally:
+        connection.close()
+    raise typer.Exit(stopping.exit_code)
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    settings: WorkerSettings
+    handler: Handler
+    zipper: str
+
+
+def _is_guest(target: str) -> bool:
+    if Path(target).suffix == ".py" or ".py:" in target:
+        return False
+    if not Path(target).is_file():
+        raise UsageError("no such file", where=target)
+    return True
+
+
+def _plan_of_program(
+    target: str, name: str | None, observed: tuple[int, ...], allowed: tuple[int, ...], zipper: str
+) -> _Plan:
+    file, _, chosen = target.partition(":")
+    path = Path(file)
+    if not path.is_file():
+        raise UsageError("no such file", where=file)
+    sys.path.insert(0, str(path.resolve().parent))
+    functions = {
+        variable: value
+        for variable, value in runpy.run_path(str(path), run_name="__nearfield__").items()
+        if isinstance(value, StreamFunction)
+    }
+    function = _choose(file, functions, chosen)
+    if function.handler is None:
+        raise UsageError(f"function `{function.name}` has no handler; decorate one with it", where=file)
+    emit = frozenset(allowed) or function.emit
+    address = function.zipper if zipper == DEFAULT_ZIPPER and isinstance(function.zipper, str) else zipper
+    settings = WorkerSettings(name or function.name, observed or function.observe, emit, function.credits)
+    return _Plan(settings, PythonFunction(function.handler), address)
+
+
+def _choose(file: str, functions: dict[str, StreamFunction], chosen: str) -> StreamFunction:
+    if chosen:
+        if chosen not in functions:
+            raise UsageError(f"no StreamFunction `{chosen}`; found: {', '.join(functions) or 'none'}", where=file)
+        return functions[chosen]
+    if len(functions) != 1:
+        found = ", ".join(functions) or "none"
+        raise UsageError(f"found {len(functions)} StreamFunctions ({found}), expected 1; choose with FILE:NAME", where=file)
+    return next(iter(functions.values()))
+
+
+def _announce(worker: Worker, plan: _Plan, zipper: str, *, json: bool, quiet: bool) -> None:
+    name, runtime = plan.settings.function, plan.handler.runtime
+    if json:
+        observe = [format_tag(tag) for tag in worker.observe]
+        say_json({"event": "ready", "function": name, "instance": worker.instance, "abi": runtime, "observe": observe})
+    elif not quiet:
+        tags = ", ".join(map(format_tag, worker.observe))
+        say(f"function `{name}` ({runtime}) joined zipper `{zipper}`, observing {tags}; Ctrl-C ends it.")
+
+
+def _print(frame: Frame, error: NearfieldError | None, handler_ns: int, *, json: bool) -> None:
+    handler_ms = round(handler_ns / 1e6, 3)
+    if json:
+        what = None if error is None else str(error)
+        say_json({"origin": frame.origin, "sequence": frame.sequence, "handler_ms": handler_ms, "error": what})
+    else:
+        outcome = "done" if error is None else "failed"
+        say(f"{frame.origin}/{frame.sequence}  {format_tag(frame.tag)}  {outcome} in {handler_ms:.1f} ms")
+
+
+def _parsed(option: str, parse: Callable[[str], Number], text: str) -> Number:
+    try:
+        return parse(text)
+    except UsageError as error:
+        raise UsageError(error.what, where=option) from error
+
+
+def _instance(text: str) -> Literal["frame", "worker"]:
+    if text not in ("frame", "worker"):
+        raise UsageError(f"--instance: got `{text}`, expected frame or worker")
+    return text  # type: ignore[return-value]

@@ -1,0 +1,136 @@
+"""`nearfield serve`: the zipper, and the functions it starts."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nearfield.cli import options
+from nearfield.cli.output import say, say_json
+from nearfield.cli.stopping import Stopping
+from nearfield.config import FunctionConfig, Workflow, WorkflowInvalid, check_workflow
+from nearfield.errors import InternalError
+from nearfield.frame import format_tag, name_from
+from nearfield.supervise import Supervisor, worker_command
+from nearfield.telemetry import configure_logging
+from nearfield.transport import (
+    Address,
+    Identity,
+    StateDirectory,
+    check_listenable,
+    ensure_server_certificate,
+    load_identity,
+)
+from nearfield.zipper import GroupPolicy, Zipper, ZipperSettings
+
+_log = logging.getLogger("nearfield.serve")
+
+POLL_S = 0.1
+_ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+
+ConfigFile = Annotated[Path, typer.Option("--config", "-c", metavar="WORKFLOW", help="The workflow file.")]
+Host = Annotated[str | None, typer.Option(metavar="HOST", help="Listen here, whatever the file says.")]
+Port = Annotated[
+    int | None, typer.Option(metavar="PORT", min=1, max=65535, help="Listen on this port, whatever the file says.")
+]
+
+
+def serve(
+    config: ConfigFile = Path("workflow.yaml"),
+    host: Host = None,
+    port: Port = None,
+    json: options.Json = False,
+    verbose: options.Verbose = False,
+) -> None:
+    """Run a zipper: listen over QUIC, start the functions that the workflow says to run, and route frames.
+
+    Functions without `run:` connect by themselves (`nearfield run`). Ctrl-C ends everything.
+    """
+    configure_logging(verbose=verbose)
+    check = check_workflow(config)
+    for finding in check.findings:
+        if finding.level == "warning":
+            _log.warning("%s", finding.located(str(config)))
+    if check.errors or check.workflow is None:
+        raise WorkflowInvalid(str(config), check.errors)
+    workflow = check.workflow
+    address = Address(host or workflow.host, port or workflow.port)
+    check_listenable(address)
+    configured = _configured_identity(workflow)
+    zipper = Zipper(
+        ZipperSettings(
+            name=name_from(workflow.name),
+            namespace=workflow.namespace,
+            listen=[address],
+            identity=configured or ensure_server_certificate(StateDirectory.from_environment(), [address.host]),
+            policies=[policy_of(function) for function in workflow.functions],
+            max_payload_bytes=workflow.limits.max_payload_bytes,
+        )
+    )
+    stopping = Stopping()
+    supervisor = Supervisor()
+    try:
+        zipper.start()
+        _announce(workflow, address, zipper, json=json)
+        _add_workers(supervisor, workflow, address, configured)
+        while not stopping.wait(POLL_S):
+            supervisor.poll()
+            if zipper.failure is not None:
+                raise InternalError(f"the dispatcher failed: {zipper.failure}") from zipper.failure
+    finally:
+        supervisor.stop()
+        zipper.close()
+    if json:
+        say_json({"event": "stopped"})
+    raise typer.Exit(stopping.exit_code)
+
+
+def policy_of(function: FunctionConfig) -> GroupPolicy:
+    """What the dispatcher needs to know about a function."""
+    delivery = function.delivery
+    return GroupPolicy(
+        name=function.name,
+        observe=frozenset(function.observe),
+        mode=delivery.mode,
+        queue=delivery.queue,
+        max_age_ns=None if delivery.max_age_s is None else round(delivery.max_age_s * 1e9),
+        retries=delivery.retries,
+    )
+
+
+def _configured_identity(workflow: Workflow) -> Identity | None:
+    files = workflow.certificates
+    if files is None:
+        return None
+    return load_identity(files.ca, files.certificate, files.key, purposes=["server"])
+
+
+def _add_workers(
+    supervisor: Supervisor, workflow: Workflow, address: Address, configured: Identity | None
+) -> None:
+    reach = Address(_ANY_ADDRESS.get(address.host, address.host), address.port)
+    for function in workflow.functions:
+        if function.run is None:
+            continue
+        command = worker_command(
+            function, workflow.models, zipper=str(reach), namespace=workflow.namespace, identity=configured
+        )
+        for number in range(function.instances):
+            supervisor.add(f"{function.name}#{number + 1}", command)
+
+
+def _announce(workflow: Workflow, address: Address, zipper: Zipper, *, json: bool) -> None:
+    name = zipper.settings.name
+    if json:
+        functions = [function.name for function in workflow.functions]
+        say_json({"event": "ready", "zipper": name, "address": str(address), "functions": functions})
+        return
+    say(f"zipper `{name}` is listening on {address} (QUIC, TLS 1.3)")
+    for function in workflow.functions:
+        tags = ", ".join(map(format_tag, function.observe)) or "the tags it asks for"
+        start = f"starting {function.instances} × {function.run.name}" if function.run else "connects by itself"
+        say(f"  function `{function.name}`: observes {tags}; {start}")
+    say("Ctrl-C ends it.")

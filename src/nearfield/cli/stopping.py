@@ -1,0 +1,41 @@
+"""Signals that end a command in good order."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable
+from types import FrameType
+
+
+class Stopping:
+    """Set by SIGINT or SIGTERM; a second SIGINT interrupts at once.
+
+    Made on the main thread. `exit_code` is 130 after SIGINT and 0 after SIGTERM, which asks for an orderly end.
+    """
+
+    def __init__(self, on_stop: Callable[[], None] = lambda: None) -> None:
+        self._on_stop = on_stop
+        self._event = threading.Event()
+        self._interrupted = False
+        signal.signal(signal.SIGINT, self._handle)
+        signal.signal(signal.SIGTERM, self._handle)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGINT:
+            self._interrupted = True
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        self._event.set()
+        self._on_stop()
+
+    @property
+    def is_set(self) -> bool:
+        return self._event.is_set()
+
+    @property
+    def exit_code(self) -> int:
+        return 130 if self._interrupted else 0
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait for a signal. False: none came in time."""
+        return self._event.wait(timeout_s)

@@ -1,0 +1,22 @@
+"""`nearfield version`."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import version as installed
+
+from nearfield.cli import options
+from nearfield.cli.output import say, say_json
+from nearfield.version import __version__
+
+_ENGINES = ("eclipse-zenoh", "wasmtime", "ai-edge-litert", "av")
+
+
+def version(json: options.Json = False) -> None:
+    """Print the versions of nearfield and of the engines it runs on."""
+    engines = {name: installed(name) for name in _ENGINES}
+    if json:
+        say_json({"nearfield": __version__, "python": platform.python_version(), **engines})
+        return
+    say(f"nearfield {__version__}")
+    say(f"python {platform.python_version()}, " + ", ".join(f"{name} {number}" for name, number in engines.items()))

@@ -1,0 +1,39 @@
+"""The workflow file: its types, its reader, its checks."""
+
+from nearfield.config.findings import Finding
+from nearfield.config.json_schema import workflow_schema
+from nearfield.config.load import WorkflowCheck, WorkflowInvalid, check_content, check_workflow, load_workflow
+from nearfield.config.quantities import format_duration, format_size, parse_duration, parse_size
+from nearfield.config.schema import (
+    CertificateConfig,
+    DeliveryConfig,
+    FunctionConfig,
+    LimitsConfig,
+    ModelConfig,
+    SandboxConfig,
+    Workflow,
+)
+from nearfield.config.validate import validate_files, validate_workflow
+
+__all__ = [
+    "CertificateConfig",
+    "DeliveryConfig",
+    "Finding",
+    "FunctionConfig",
+    "LimitsConfig",
+    "ModelConfig",
+    "SandboxConfig",
+    "Workflow",
+    "WorkflowCheck",
+    "WorkflowInvalid",
+    "check_content",
+    "check_workflow",
+    "format_duration",
+    "format_size",
+    "load_workflow",
+    "parse_duration",
+    "parse_size",
+    "validate_files",
+    "validate_workflow",
+    "workflow_schema",
+]

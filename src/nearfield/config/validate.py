@@ -1,0 +1,157 @@
+"""Rules between the fields of a workflow. Pure, except for `validate_files`."""
+
+from __future__ import annotations
+
+import stat
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from nearfield.config.findings import DataPath, Finding, Lines, format_path, line_of
+from nearfield.config.graph import find_loops
+from nearfield.config.peers import peer_problem
+from nearfield.config.schema import FunctionConfig, Workflow
+from nearfield.frame.tag import RESERVED_TAGS, format_tag
+
+NO_LINES: Lines = {}
+
+
+def validate_workflow(workflow: Workflow, lines: Lines = NO_LINES) -> list[Finding]:
+    """Check what single fields cannot show.
+
+    Args:
+        lines: of the document that the workflow came from; also tells which settings were written down.
+    """
+    check = _Check(lines)
+    _check_functions(workflow, check)
+    _check_tags(workflow, check)
+    _check_flow(workflow, check)
+    _check_peers(workflow, check)
+    return check.findings
+
+
+def validate_files(workflow: Workflow, lines: Lines = NO_LINES) -> list[Finding]:
+    """Check that each file the workflow names exists and can be read. Touches the disk, opens each file once."""
+    check = _Check(lines)
+    for path, file in _files(workflow):
+        problem = _file_problem(file)
+        if problem is not None:
+            check.error(path, f"cannot read `{file}`: {problem}")
+    return check.findings
+
+
+class _Check:
+    """Findings as they come, with their lines."""
+
+    def __init__(self, lines: Lines) -> None:
+        self.lines = lines
+        self.findings: list[Finding] = []
+
+    def error(self, path: DataPath, text: str) -> None:
+        self.findings.append(Finding("error", line_of(self.lines, path), format_path(path), text))
+
+    def warning(self, path: DataPath, text: str) -> None:
+        self.findings.append(Finding("warning", line_of(self.lines, path), format_path(path), text))
+
+
+def _check_functions(workflow: Workflow, check: _Check) -> None:
+    first: dict[str, int] = {}
+    for index, function in enumerate(workflow.functions):
+        path: DataPath = ("functions", index)
+        if function.name in first:
+            check.error((*path, "name"), f"`{function.name}` is already the name of functions[{first[function.name]}]")
+        first.setdefault(function.name, index)
+        _check_models(function, workflow, path, check)
+        if function.delivery.mode == "complete" and function.delivery.max_age_s is not None:
+            check.error((*path, "delivery", "max_age"), "only for mode `live`; in `complete` no frame grows stale")
+        if function.run is None:
+            for key in ("instances", "sandbox", "entry", "models"):
+                if (*path, key) in check.lines:
+                    check.warning((*path, key), "has no effect without `run`: the function is started elsewhere")
+
+
+def _check_models(function: FunctionConfig, workflow: Workflow, path: DataPath, check: _Check) -> None:
+    for position, model in enumerate(function.models or ()):
+        if model not in workflow.models:
+            defined = ", ".join(f"`{name}`" for name in workflow.models) or "none"
+            check.error((*path, "models", position), f"model `{model}` is not defined; defined: {defined}")
+
+
+def _check_tags(workflow: Workflow, check: _Check) -> None:
+    for index, function in enumerate(workflow.functions):
+        for key, tags in (("observe", function.observe), ("emit", function.emit)):
+            for position, tag in enumerate(tags):
+                path: DataPath = ("functions", index, key, position)
+                if tag in tags[:position]:
+                    check.error(path, f"tag {format_tag(tag)} stands at {key}[{tags.index(tag)}] already")
+                elif key == "emit" and tag in RESERVED_TAGS:
+                    low, high = format_tag(RESERVED_TAGS[0]), format_tag(RESERVED_TAGS[-1])
+                    check.error(path, f"tag {format_tag(tag)} is reserved; {low} to {high} cannot be emitted")
+
+
+def _check_flow(workflow: Workflow, check: _Check) -> None:
+    functions = workflow.functions
+    for loop in find_loops([(set(function.observe), set(function.emit)) for function in functions]):
+        first = loop[0]
+        if len(loop) == 1:
+            tags = _format_tags(set(functions[first].observe) & set(functions[first].emit))
+            text = f"function `{functions[first].name}` emits {tags}, which it observes itself: a frame would never end"
+        else:
+            names = " -> ".join(f"`{functions[index].name}`" for index in (*loop, first))
+            text = f"functions feed each other in a loop: {names}: a frame would never end"
+        check.error(("functions", first, "emit"), text)
+    _check_entries(workflow, check)
+
+
+def _check_entries(workflow: Workflow, check: _Check) -> None:
+    """Warn of observed tags that no function emits, where that may be a slip of the pen.
+
+    Tags from outside enter somewhere, so one such tag is what every workflow has; more may be a misspelt one.
+    """
+    emitted = {tag for function in workflow.functions for tag in function.emit}
+    entries = Counter(tag for function in workflow.functions for tag in function.observe if tag not in emitted)
+    if len(entries) < 2 or not emitted:
+        return
+    for index, function in enumerate(workflow.functions):
+        for position, tag in enumerate(function.observe):
+            if tag in entries:
+                known = _format_tags(emitted)
+                text = f"no function emits {format_tag(tag)}, so it must come from a source; emitted: {known}"
+                check.warning(("functions", index, "observe", position), text)
+
+
+def _check_peers(workflow: Workflow, check: _Check) -> None:
+    for index, peer in enumerate(workflow.peers):
+        problem = peer_problem(peer)
+        if problem is not None:
+            check.error(("peers", index), problem)
+    if workflow.peers:
+        check.error(("peers",), "not supported by this version; zippers do not form a mesh yet, so leave `peers` out")
+
+
+def _format_tags(tags: set[int]) -> str:
+    return ", ".join(format_tag(tag) for tag in sorted(tags))
+
+
+def _files(workflow: Workflow) -> Iterator[tuple[DataPath, Path]]:
+    for index, function in enumerate(workflow.functions):
+        if function.run is not None:
+            yield ("functions", index, "run"), function.run
+    for name, model in workflow.models.items():
+        yield ("models", name, "path"), model.path
+        if model.labels is not None:
+            yield ("models", name, "labels"), model.labels
+    if (certificates := workflow.certificates) is not None:
+        yield ("certificates", "ca"), certificates.ca
+        yield ("certificates", "certificate"), certificates.certificate
+        yield ("certificates", "key"), certificates.key
+
+
+def _file_problem(file: Path) -> str | None:
+    try:
+        if not stat.S_ISREG(file.stat().st_mode):  # before opening: a pipe would block
+            return "not a regular file"
+        with file.open("rb"):
+            return None
+    except OSError as error:
+        return (error.strerror or str(error)).lower()

@@ -1,0 +1,136 @@
+"""Control messages: JSON objects that zippers, sources and function instances exchange beside the frames.
+
+Unknown fields are ignored, so that a newer side may say more. `docs/protocol.md` is the public description.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypeVar
+
+import msgspec
+
+from nearfield.errors import RemoteProtocolError
+
+PROTOCOL_VERSION = 1
+# An acknowledgement repeats this many of the latest released frames, so that a lost one is repaired by the next.
+ACK_HISTORY = 64
+
+
+class Hello(msgspec.Struct, frozen=True, kw_only=True):
+    """A zipper's answer to `hello`, and what it publishes as `state` once a second and whenever it changes.
+
+    Attributes:
+        protocol: version of keys, header and these messages.
+        zipper: the zipper's name.
+        epoch: chosen at random each time the zipper starts. When it changes, instances join anew and sources send
+            again what was not released.
+        observed: tags that some group at this zipper observes. Frames with these tags are acknowledged.
+        version: of the software, for people.
+    """
+
+    protocol: int
+    zipper: str
+    epoch: int
+    observed: list[int]
+    version: str = ""
+
+
+class JoinRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """An instance asks to be given frames.
+
+    Attributes:
+        function: name of the group.
+        instance: unique name of this instance.
+        observe: tags; empty: those the workflow names for this function.
+        emit: tags that it may emit; empty: not said.
+        credits: how many frames it takes at a time, the one being handled included; >= 1.
+        runtime: "python", or the ABI of the guest.
+        pid: process id, for people.
+    """
+
+    protocol: int
+    function: str
+    instance: str
+    observe: list[int]
+    emit: list[int] = []
+    credits: int = 2
+    runtime: str = "python"
+    pid: int = 0
+
+
+class JoinReply(msgspec.Struct, frozen=True, kw_only=True):
+    """The zipper's answer: `error` is None when admitted."""
+
+    error: str | None = None
+    epoch: int = 0
+    observe: list[int] = []
+
+
+Status = Literal["completed", "failed", "dropped"]
+
+
+class Done(msgspec.Struct, frozen=True, array_like=True):
+    """One delivery that an instance is through with.
+
+    Attributes:
+        delivery: number given by the dispatcher.
+        status: completed, failed (the handler did) or dropped (the frame was stale before it was handled).
+        reason: a short class of the failure or drop, for counting: "trap", "stale".
+        handler_ns: time in the handler.
+    """
+
+    delivery: int
+    status: Status
+    reason: str
+    handler_ns: int
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """What an instance says after frames, and twice a second.
+
+    Attributes:
+        epoch: of the zipper it joined.
+        received: highest delivery number seen. A delivery up to this number that is neither in `holding` nor was ever
+            reported done got lost on the way.
+        holding: deliveries queued or being handled.
+        done: finished since the last report, and the latest earlier ones again.
+        busy_ms: for how long the handler has been at its present frame; 0 when idle.
+    """
+
+    instance: str
+    epoch: int
+    received: int
+    holding: list[int]
+    done: list[Done] = []
+    busy_ms: int = 0
+
+
+class Ack(msgspec.Struct, frozen=True, kw_only=True):
+    """The zipper to a source: these frames need not be kept any longer.
+
+    Attributes:
+        stream: the incarnation of the source that is meant.
+        epoch: of the zipper.
+        released: sequence numbers, the latest `ACK_HISTORY` at most.
+    """
+
+    stream: int
+    epoch: int
+    released: list[int]
+
+
+Message = TypeVar("Message", bound=msgspec.Struct)
+
+encode = msgspec.json.Encoder().encode
+
+
+def decode(kind: type[Message], data: bytes) -> Message:
+    """Parse a peer's message.
+
+    Raises:
+        RemoteProtocolError: no JSON, or fields missing or of a wrong type.
+    """
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise RemoteProtocolError(f"{kind.__name__.lower()} message: {error}") from error

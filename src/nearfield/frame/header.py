@@ -1,0 +1,126 @@
+"""The frame header: 64 bytes that travel beside every payload as the sample's attachment.
+
+Layout (little-endian), version 1; `docs/protocol.md` is the public description and `tests/conformance` holds golden
+vectors:
+
+====== ==== ============== ==========================================================
+offset size field          meaning
+====== ==== ============== ==========================================================
+0      2    magic          0x4E 0x46 (``NF``)
+2      1    version        1
+3      1    hops           functions the data has passed since its source; 0 at the source
+4      4    tag            u32, equal to the tag in the key
+8      8    stream         u64, chosen at random each time a source starts
+16     8    sequence       u64, number of the frame within its stream
+24     8    captured_ns    u64, when the data was captured: Unix epoch, the source's clock
+32     8    sent_ns        u64, when this frame was published: Unix epoch, the sender's clock
+40     8    deadline_ns    u64, after this moment the frame is worthless; 0: no deadline
+48     4    part           u32, number of this frame among those emitted for one input; 0 at the source
+52     4    flags          u32, bit 0: emitted by a function; other bits 0
+56     8    reserved       0
+====== ==== ============== ==========================================================
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+from nearfield.errors import RemoteProtocolError
+
+HEADER_VERSION = 1
+HEADER_BYTES = 64
+MAGIC = b"NF"
+FLAG_EMITTED = 1
+
+_LAYOUT = struct.Struct("<2sBBIQQQQQIIQ")
+assert _LAYOUT.size == HEADER_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What a frame says about itself, apart from its origin, which is part of the key.
+
+    Attributes:
+        tag: kind of data, 0 to 2**32 - 1.
+        stream: incarnation of the source; (origin, stream, sequence) identifies an input frame for good.
+        sequence: number within the stream; it only grows.
+        captured_ns: nanoseconds since the Unix epoch, by the source's clock.
+        sent_ns: when this very frame was published, nanoseconds since the Unix epoch.
+        deadline_ns: nanoseconds since the Unix epoch, or 0 for none.
+        hops: number of functions passed.
+        part: number among the frames emitted for one input.
+        flags: bit set, see `FLAG_EMITTED`.
+    """
+
+    tag: int
+    stream: int
+    sequence: int
+    captured_ns: int
+    sent_ns: int
+    deadline_ns: int = 0
+    hops: int = 0
+    part: int = 0
+    flags: int = 0
+
+    def encode(self) -> bytes:
+        """The 64 bytes. Raises struct.error when a field does not fit, which is a defect of the caller."""
+        return _LAYOUT.pack(
+            MAGIC,
+            HEADER_VERSION,
+            self.hops,
+            self.tag,
+            self.stream,
+            self.sequence,
+            self.captured_ns,
+            self.sent_ns,
+            self.deadline_ns,
+            self.part,
+            self.flags,
+            0,
+        )
+
+    def emitted(self, tag: int, part: int, sent_ns: int) -> Header:
+        """The header of a frame that a function emits while it handles the frame with this header.
+
+        Stream, sequence, capture time and deadline follow the data; `hops` grows by one.
+        """
+        return Header(
+            tag=tag,
+            stream=self.stream,
+            sequence=self.sequence,
+            captured_ns=self.captured_ns,
+            sent_ns=sent_ns,
+            deadline_ns=self.deadline_ns,
+            hops=self.hops + 1,
+            part=part,
+            flags=self.flags | FLAG_EMITTED,
+        )
+
+
+def decode_header(data: bytes) -> Header:
+    """Parse the bytes of a peer.
+
+    Raises:
+        RemoteProtocolError: wrong size, magic or version, or a reserved bit is set.
+    """
+    if len(data) != HEADER_BYTES:
+        raise RemoteProtocolError(f"header: got {len(data)} bytes, expected {HEADER_BYTES}")
+    magic, version, hops, tag, stream, sequence, captured, sent, deadline, part, flags, reserved = _LAYOUT.unpack(data)
+    if magic != MAGIC:
+        raise RemoteProtocolError(f"header: got magic {magic!r}, expected {MAGIC!r}")
+    if version != HEADER_VERSION:
+        raise RemoteProtocolError(f"header: got version {version}, expected {HEADER_VERSION}; update the older side")
+    if flags & ~FLAG_EMITTED or reserved:
+        raise RemoteProtocolError(f"header: reserved bits are set (flags {flags:#x}, reserved {reserved:#x})")
+    return Header(
+        tag=tag,
+        stream=stream,
+        sequence=sequence,
+        captured_ns=captured,
+        sent_ns=sent,
+        deadline_ns=deadline,
+        hops=hops,
+        part=part,
+        flags=flags,
+    )

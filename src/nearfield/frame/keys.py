@@ -1,0 +1,98 @@
+"""Key expressions: where each kind of message travels. Building and parsing, no I/O.
+
+`docs/protocol.md` is the public description. `<ns>` is the namespace, `<z>` a zipper's name.
+
+==========================================  ========================================================
+``nearfield/<ns>/frames/<tag>/<z>/<origin>``    frames; tag in decimal, z where the frame entered
+``nearfield/<ns>/dispatch/<z>/<instance>``      a frame handed to one instance
+``nearfield/<ns>/reports/<z>/<instance>``       what an instance finished, and its heartbeat
+``nearfield/<ns>/acks/<z>/<origin>``            what the zipper has taken from a source
+``nearfield/<ns>/hello/<session id>``           query: which zipper is this, what does it observe
+``nearfield/<ns>/join/<z>``                     query: a function instance asks to be admitted
+``nearfield/<ns>/ledger/<z>``                   query: the ledger as it stands
+``nearfield/<ns>/state/<z>``                    observed tags, published whenever they change
+``nearfield/<ns>/alive/<z>/<instance>``         liveliness token of an instance
+==========================================  ========================================================
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nearfield.errors import RemoteProtocolError
+from nearfield.frame.names import is_name
+from nearfield.frame.tag import MAX_TAG
+
+ROOT = "nearfield"
+
+
+@dataclass(frozen=True, slots=True)
+class FrameKey:
+    """The parts of a frame's key."""
+
+    namespace: str
+    tag: int
+    zipper: str
+    origin: str
+
+    def __str__(self) -> str:
+        return f"{ROOT}/{self.namespace}/frames/{self.tag}/{self.zipper}/{self.origin}"
+
+
+def parse_frame_key(key: str) -> FrameKey:
+    """Take apart the key of a received frame.
+
+    Raises:
+        RemoteProtocolError: not a frame key, or it holds a wildcard (a wildcard put reaches every match, so such a
+            sample is never accepted).
+    """
+    parts = key.split("/")
+    if len(parts) != 6 or parts[0] != ROOT or parts[2] != "frames":
+        raise RemoteProtocolError(f"key: got `{key[:200]}`, expected {ROOT}/<namespace>/frames/<tag>/<zipper>/<origin>")
+    _, namespace, _, tag_text, zipper, origin = parts
+    if not (is_name(namespace) and is_name(zipper) and is_name(origin)):
+        raise RemoteProtocolError(f"key: got `{key[:200]}`, expected plain names without wildcards")
+    if not (tag_text.isascii() and tag_text.isdigit() and len(tag_text) <= 10) or int(tag_text) > MAX_TAG:
+        raise RemoteProtocolError(f"key: got tag `{tag_text[:20]}`, expected a decimal number from 0 to {MAX_TAG}")
+    return FrameKey(namespace, int(tag_text), zipper, origin)
+
+
+def frames_of_tag(namespace: str, tag: int, zipper: str = "*") -> str:
+    """Subscription to one tag, entering at one zipper or anywhere."""
+    return f"{ROOT}/{namespace}/frames/{tag}/{zipper}/*"
+
+
+def all_frames(namespace: str) -> str:
+    return f"{ROOT}/{namespace}/frames/*/*/*"
+
+
+def dispatch(namespace: str, zipper: str, instance: str) -> str:
+    return f"{ROOT}/{namespace}/dispatch/{zipper}/{instance}"
+
+
+def reports(namespace: str, zipper: str, instance: str = "*") -> str:
+    return f"{ROOT}/{namespace}/reports/{zipper}/{instance}"
+
+
+def acks(namespace: str, zipper: str, origin: str) -> str:
+    return f"{ROOT}/{namespace}/acks/{zipper}/{origin}"
+
+
+def hello(namespace: str, session_id: str) -> str:
+    return f"{ROOT}/{namespace}/hello/{session_id}"
+
+
+def join(namespace: str, zipper: str) -> str:
+    return f"{ROOT}/{namespace}/join/{zipper}"
+
+
+def ledger(namespace: str, zipper: str) -> str:
+    return f"{ROOT}/{namespace}/ledger/{zipper}"
+
+
+def state(namespace: str, zipper: str) -> str:
+    return f"{ROOT}/{namespace}/state/{zipper}"
+
+
+def alive(namespace: str, zipper: str, instance: str = "*") -> str:
+    return f"{ROOT}/{namespace}/alive/{zipper}/{instance}"

@@ -1,0 +1,16 @@
+"""Stream functions: the Python API, guests as handlers, and the worker that runs either."""
+
+from nearfield.function.context import Context
+from nearfield.function.handler import Handler, PythonFunction
+from nearfield.function.stream_function import StreamFunction
+from nearfield.function.worker import Worker, WorkerSettings, WorkerStatistics
+
+__all__ = [
+    "Context",
+    "Handler",
+    "PythonFunction",
+    "StreamFunction",
+    "Worker",
+    "WorkerSettings",
+    "WorkerStatistics",
+]

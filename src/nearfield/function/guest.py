@@ -1,0 +1,47 @@
+"""Stream functions in WebAssembly: a guest as a handler."""
+
+from __future__ import annotations
+
+import logging
+
+from nearfield.errors import UsageError
+from nearfield.function.context import Context
+from nearfield.sandbox import Guest, Invocation
+from nearfield.telemetry import RepeatedWarning
+
+_log = logging.getLogger(__name__)
+
+_LEVELS = (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR)
+
+
+class GuestFunction:
+    """A loaded guest. Its log lines go to our log under the function's name."""
+
+    def __init__(self, name: str, guest: Guest) -> None:
+        self.name = name
+        self.runtime = guest.abi
+        self._guest = guest
+        self._warn = RepeatedWarning(_log)
+
+    def handle(self, context: Context) -> None:
+        outcome = self._guest.handle(
+            Invocation(
+                tag=context.tag,
+                payload=context.payload,
+                origin=context.origin,
+                sequence=context.sequence,
+                captured_ns=context.captured_ns,
+            )
+        )
+        for line in outcome.logs:
+            _log.log(_LEVELS[min(line.level, 3)], "guest `%s`: %s", self.name, line.text)
+        if outcome.refused_emits:
+            self._warn("function `%s`: %d emitted frames were refused", self.name, outcome.refused_emits)
+        for emission in outcome.emissions:
+            try:
+                context.emit(emission.tag, emission.payload)
+            except UsageError as error:
+                self._warn("function `%s`: %s", self.name, error)
+
+    def close(self) -> None:
+        self._guest.close()

@@ -1,0 +1,71 @@
+"""The contract between the worker and what handles frames: a Python function, or a guest in its sandbox."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import traceback
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from nearfield.errors import HandlerFailed
+from nearfield.function.context import Context
+
+
+class Handler(Protocol):
+    """Handles one frame at a time; called from one thread only.
+
+    Attributes:
+        runtime: "python", or the ABI of the guest.
+    """
+
+    runtime: str
+
+    def handle(self, context: Context) -> None:
+        """Handle a frame, adding to `context.emissions`.
+
+        Raises:
+            NearfieldError: this frame failed. The worker counts it and goes on.
+        """
+        ...
+
+    def close(self) -> None:
+        """Free what the handler holds. Idempotent."""
+        ...
+
+
+PythonHandler = Callable[[Context], None] | Callable[[Context], Awaitable[None]]
+
+
+class PythonFunction:
+    """A Python callable as a handler, synchronous or asynchronous.
+
+    An asynchronous one runs on an event loop of its own that lives as long as this object, so that clients it keeps
+    open from frame to frame go on working; still one frame at a time.
+    """
+
+    runtime = "python"
+
+    def __init__(self, call: PythonHandler) -> None:
+        self._call = call
+        self._runner = asyncio.Runner() if inspect.iscoroutinefunction(call) else None
+
+    def handle(self, context: Context) -> None:
+        try:
+            result = self._call(context)
+            if self._runner is not None:
+                self._runner.run(result)  # type: ignore[arg-type]
+        except Exception as error:
+            raise HandlerFailed(_describe(error)) from error
+
+    def close(self) -> None:
+        if self._runner is not None:
+            self._runner.close()
+
+
+def _describe(error: Exception) -> str:
+    """One line: the class, the message, and the line of the handler that raised."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" at {frames[-1].filename.rsplit('/', 1)[-1]}:{frames[-1].lineno}" if frames else ""
+    message = str(error).splitlines()[0] if str(error) else "no message"
+    return f"handler raised {type(error).__name__}: {message}{place}"

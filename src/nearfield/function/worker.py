@@ -1,0 +1,287 @@
+"""The worker: takes frames from its zipper, has them handled one at a time, sends what was emitted.
+
+Threads: zenoh's put into the mailbox; the caller of `run` works; one more thread reports twice a second.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from nearfield.clock import Clock, SystemClock
+from nearfield.errors import (
+    GuestError,
+    HandlerFailed,
+    NearfieldError,
+    RefusedError,
+    RemoteProtocolError,
+    TransportError,
+)
+from nearfield.frame import Frame, format_tag, keys
+from nearfield.frame.control import PROTOCOL_VERSION, Done, Hello, JoinReply, JoinRequest, Status, decode, encode
+from nearfield.frame.delivery import DeliveryHeader, decode_delivery
+from nearfield.function.context import Context
+from nearfield.function.handler import Handler
+from nearfield.function.progress import Progress
+from nearfield.queues import Mailbox, QueueClosed
+from nearfield.telemetry import RepeatedWarning
+from nearfield.transport import Connection, Handle, Lane, Payload
+
+_log = logging.getLogger(__name__)
+
+HEARTBEAT_S = 0.5
+JOIN_TIMEOUT_S = 3.0
+# Above any credit that is granted; a zipper that exceeds it has its oldest deliveries dropped, and sends them again.
+MAILBOX_FRAMES = 1_024
+
+Observer = Callable[[Frame, "NearfieldError | None", int], None]
+"""Called after each frame with the frame, its error or None, and nanoseconds in the handler."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSettings:
+    """Attributes:
+    function: name of the group.
+    observe: tags; empty: those in the zipper's workflow.
+    emit: tags it may emit; None: any that is not reserved.
+    credits: frames held at a time, the one being handled included. 2 hides the round trip to the zipper.
+    """
+
+    function: str
+    observe: Sequence[int] = ()
+    emit: frozenset[int] | None = None
+    credits: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerStatistics:
+    """Counts since the worker started."""
+
+    completed: int
+    failed: int
+    dropped: int
+    emitted: int
+
+
+class Worker:
+    """One instance of a stream function. `run` blocks until `stop`."""
+
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        handler: Handler,
+        connection: Connection,
+        *,
+        clock: Clock | None = None,
+        on_frame: Observer | None = None,
+    ) -> None:
+        self.settings = settings
+        self.instance = f"{settings.function[:48]}-{secrets.token_hex(4)}"
+        self.observe: list[int] = []
+        self._handler = handler
+        self._connection = connection
+        self._clock = clock or SystemClock()
+        self._on_frame = on_frame
+        self._progress = Progress(self.instance)
+        self._mailbox: Mailbox[tuple[Payload, DeliveryHeader]] = Mailbox(MAILBOX_FRAMES)
+        self._stopping = threading.Event()
+        self._must_join = threading.Event()
+        self._refused: RefusedError | None = None
+        self._completed = self._failed = self._dropped = self._emitted = 0
+        self._warn = RepeatedWarning(_log)
+        self._handles: list[Handle] = []
+
+    def statistics(self) -> WorkerStatistics:
+        return WorkerStatistics(self._completed, self._failed, self._dropped, self._emitted)
+
+    def join(self) -> None:
+        """Be admitted by the zipper. Called once before `run`.
+
+        Raises:
+            RefusedError: the zipper says no, with its reason.
+            TransportError: no answer.
+        """
+        connection = self._connection
+        key = keys.dispatch(connection.namespace, connection.zipper, self.instance)
+        self._handles = [
+            connection.session.subscribe(key, self._on_delivery),
+            connection.session.announce(keys.alive(connection.namespace, connection.zipper, self.instance)),
+        ]
+        self._ask_to_join()
+        connection.watch(self._on_state)
+
+    def run(self) -> None:
+        """Handle frames until `stop` is called, then finish the frame at hand, report, and return.
+
+        Raises:
+            RefusedError: a zipper that restarted does not admit this function any longer.
+        """
+        reporter = threading.Thread(target=self._report_regularly, name="reporter", daemon=True)
+        reporter.start()
+        try:
+            while True:
+                entry = self._mailbox.take()
+                if entry is not None and not self._stopping.is_set():
+                    self._work(*entry)
+        except QueueClosed:
+            pass
+        finally:
+            self._stopping.set()
+            reporter.join(timeout=2 * JOIN_TIMEOUT_S)
+            for handle in self._handles:
+                handle.close()
+            self._handler.close()
+        if self._refused is not None:
+            raise self._refused
+
+    def stop(self) -> None:
+        """Make `run` return after the frame at hand. Callable from any thread and from signal handlers."""
+        self._stopping.set()
+        self._mailbox.close()
+
+    # ---- joining
+
+    def _ask_to_join(self) -> None:
+        s = self.settings
+        request = JoinRequest(
+            protocol=PROTOCOL_VERSION,
+            function=s.function,
+            instance=self.instance,
+            observe=sorted(s.observe),
+            emit=sorted(s.emit or ()),
+            credits=s.credits,
+            runtime=self._handler.runtime,
+            pid=os.getpid(),
+        )
+        connection = self._connection
+        self._progress.rejoin(connection.state.epoch)
+        answer = connection.session.ask(
+            keys.join(connection.namespace, connection.zipper), encode(request), timeout_s=JOIN_TIMEOUT_S
+        )
+        if answer is None:
+            raise TransportError(f"zipper `{connection.zipper}` does not answer the request to join")
+        reply = decode(JoinReply, answer)
+        if reply.error is not None:
+            raise RefusedError(reply.error, where=f"zipper `{connection.zipper}`")
+        self.observe = reply.observe
+        if reply.epoch != connection.state.epoch:
+            self._progress.rejoin(reply.epoch)
+
+    def _rejoin(self) -> None:
+        try:
+            self._ask_to_join()
+            _log.info("joined zipper `%s` again", self._connection.zipper)
+        except RefusedError as error:
+            self._refused = error
+            self.stop()
+        except TransportError:
+            self._must_join.set()  # at the next heartbeat
+
+    # ---- zenoh's threads
+
+    def _on_delivery(self, key: str, payload: Payload, attachment: bytes) -> None:
+        if not attachment:
+            self._must_join.set()
+            return
+        try:
+            delivery = decode_delivery(attachment)
+        except RemoteProtocolError as error:
+            self._warn("delivery ignored: %s", error)
+            return
+        if self._progress.receive(delivery.number, delivery.epoch):
+            self._mailbox.put((payload, delivery))
+
+    def _on_state(self, state: Hello, is_new: bool) -> None:
+        if is_new:
+            self._must_join.set()
+
+    # ---- the reporting thread
+
+    def _report_regularly(self) -> None:
+        was_heard = True
+        while not self._stopping.wait(HEARTBEAT_S):
+            if self._must_join.is_set():
+                self._must_join.clear()
+                self._rejoin()
+                continue
+            is_heard = self._connection.is_heard
+            if is_heard != was_heard:
+                _log.warning(
+                    "zipper `%s` %s", self._connection.zipper, "is back" if is_heard else "is silent; waiting for it"
+                )
+                was_heard = is_heard
+            self._report(full=True)
+
+    def _report(self, *, full: bool) -> None:
+        connection = self._connection
+        report = self._progress.report(self._clock.monotonic_ns(), full=full)
+        try:
+            key = keys.reports(connection.namespace, connection.zipper, self.instance)
+            connection.session.publish(key, encode(report), lane=Lane.CONTROL)
+        except TransportError:
+            if not self._stopping.is_set():
+                raise
+
+    # ---- the working thread
+
+    def _work(self, payload: Payload, delivery: DeliveryHeader) -> None:
+        header = delivery.header
+        if header.deadline_ns and self._clock.wall_ns() > header.deadline_ns:
+            self._finish(delivery, "dropped", "stale", 0)
+            return
+        data = payload.to_bytes()
+        context = Context(data, header, delivery.origin, self.settings.emit)
+        started_ns = self._clock.monotonic_ns()
+        self._progress.begin(started_ns)
+        error: NearfieldError | None = None
+        try:
+            self._handler.handle(context)
+        except NearfieldError as failure:
+            error = failure
+        handler_ns = self._clock.monotonic_ns() - started_ns
+        if error is None:
+            self._publish(delivery, context.emissions)
+            self._finish(delivery, "completed", "", handler_ns)
+        else:
+            self._warn(
+                "function `%s`: frame %s/%d, tag %s: %s",
+                self.settings.function,
+                delivery.origin,
+                header.sequence,
+                format_tag(header.tag),
+                error,
+            )
+            self._finish(delivery, "failed", failure_reason(error), handler_ns)
+        if self._on_frame is not None:
+            self._on_frame(Frame(delivery.origin, self._connection.zipper, header, data), error, handler_ns)
+
+    def _publish(self, delivery: DeliveryHeader, emissions: Sequence[tuple[int, bytes]]) -> None:
+        connection = self._connection
+        for part, (tag, payload) in enumerate(emissions):
+            header = delivery.header.emitted(tag, part, self._clock.wall_ns())
+            key = keys.FrameKey(connection.namespace, tag, connection.zipper, delivery.origin)
+            connection.session.publish(str(key), payload, attachment=header.encode())
+            self._emitted += 1
+
+    def _finish(self, delivery: DeliveryHeader, status: Status, reason: str, handler_ns: int) -> None:
+        if status == "completed":
+            self._completed += 1
+        elif status == "failed":
+            self._failed += 1
+        else:
+            self._dropped += 1
+        self._progress.finish(Done(delivery.number, status, reason, handler_ns), delivery.epoch)
+        self._report(full=False)
+
+
+def failure_reason(error: NearfieldError) -> str:
+    """A short class of failure for the ledger: "trapped", "timeout", "handler"."""
+    if isinstance(error, GuestError):
+        return type(error).__name__.removeprefix("Guest").lower() or "guest"
+    if isinstance(error, HandlerFailed):
+        return "handler"
+    return type(error).__name__.removesuffix("Error").lower()

@@ -1,0 +1,71 @@
+"""Load a model and run it once: `python -m nearfield.inference.probe PATH`, in a process that may die of it.
+
+Exit status 0: it ran. 3: refused, with the reason on standard output. Anything else: the runtime died.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import resource
+import sys
+from pathlib import Path
+
+from nearfield.errors import InferenceError, NearfieldError
+from nearfield.inference.admission import REFUSED_STATUS
+from nearfield.inference.contract import Graph
+from nearfield.inference.detect import detect_encoding
+from nearfield.inference.litert import LiteRtGraph
+
+# A run takes well under a second; a model for a server may take some.
+_CPU_S = 30
+
+# LiteRT, numpy and Python reserve about 0.5 GiB of address space between them; the rest is for the model.
+_ADDRESS_SPACE_BYTES = 4 * 1024**3
+
+
+def main(arguments: list[str]) -> int:
+    """Probe the model at the only argument. Sets resource limits on this process for good."""
+    _limit_this_process()
+    path = Path(arguments[0])
+    try:
+        content = path.read_bytes()
+        detect_encoding(content, path.name)
+        run_once(LiteRtGraph(content, label=path.name))
+    except NearfieldError as error:
+        print(error.what if error.hint is None else f"{error.what}; {error.hint}")
+        return REFUSED_STATUS
+    return 0
+
+
+def run_once(graph: Graph) -> None:
+    """Compute once with every input zero.
+
+    An orderly failure counts as survival: zeros may be no sensible input, to a model that divides by one for instance.
+
+    Raises:
+        InferenceError: no context can be had.
+    """
+    context = graph.acquire()
+    for index, spec in enumerate(graph.inputs):
+        context.set_input(index, bytes(spec.nbytes))
+    with contextlib.suppress(InferenceError):
+        context.compute()
+        for index in range(len(graph.outputs)):
+            context.output(index)
+    context.close()
+
+
+def _limit_this_process() -> None:
+    for kind, most in (
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_FSIZE, 1024**2),
+        (resource.RLIMIT_CPU, _CPU_S),
+        (resource.RLIMIT_AS, _ADDRESS_SPACE_BYTES),
+    ):
+        _, hard = resource.getrlimit(kind)
+        limit = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        resource.setrlimit(kind, (limit, limit))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,19 @@
+"""Media: still images and video, decoded within limits and encoded fast."""
+
+from nearfield.media.image import DEFAULT_LIMITS, ImageLimits, Resampling, decode_image
+from nearfield.media.jpeg import encode_jpeg
+from nearfield.media.location import mask_credentials
+from nearfield.media.video import VideoReader, open_video
+from nearfield.media.video_frame import VideoFrame
+
+__all__ = [
+    "DEFAULT_LIMITS",
+    "ImageLimits",
+    "Resampling",
+    "VideoFrame",
+    "VideoReader",
+    "decode_image",
+    "encode_jpeg",
+    "mask_credentials",
+    "open_video",
+]

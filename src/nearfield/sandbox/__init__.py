@@ -1,0 +1,22 @@
+"""Run WebAssembly guests in fresh, limited sandboxes."""
+
+from __future__ import annotations
+
+from nearfield.sandbox.guest import Guest, InstancePolicy
+from nearfield.sandbox.inspection import ExportReport, GuestReport, ImportReport, inspect_guest
+from nearfield.sandbox.invocation import Emission, Invocation, LogLine, Outcome
+from nearfield.sandbox.limits import Limits
+
+__all__ = [
+    "Emission",
+    "ExportReport",
+    "Guest",
+    "GuestReport",
+    "ImportReport",
+    "InstancePolicy",
+    "Invocation",
+    "Limits",
+    "LogLine",
+    "Outcome",
+    "inspect_guest",
+]

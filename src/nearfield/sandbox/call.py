@@ -1,0 +1,112 @@
+"""The record of one call: what the guest was given, what it did, and why it was stopped."""
+
+from __future__ import annotations
+
+import time
+
+from nearfield.errors import GuestTimeout
+from nearfield.sandbox.invocation import MAX_LOG_CHARACTERS, Emission, Invocation, LogLine, Outcome, clean_text
+from nearfield.sandbox.limits import Limits
+
+# Tags that no guest may emit: the system's own (as YoMo reserved them since 1.18).
+RESERVED_TAGS = range(0xF000, 0x10000)
+
+# `fail` keeps this much of the reason (docs/abi.md).
+MAX_REASON_BYTES = 1024
+
+ERROR = 3
+WARNING = 2
+
+
+class Call:
+    """One call from its beginning to its outcome. Used by the thread that runs the guest."""
+
+    def __init__(self, invocation: Invocation | None, limits: Limits, emit: frozenset[int] | None) -> None:
+        """Args:
+        invocation: the frame; None while the guest is loaded.
+        emit: tags that may be emitted; None for every one that is not reserved.
+        """
+        self.invocation = invocation
+        self.limits = limits
+        self.reason: str | None = None
+        self.stopped: BaseException | None = None
+        self.observed: list[int] | None = None
+        self.model_ns = 0
+        self.ends_at_s = time.monotonic() + limits.deadline_s
+        self._emit = emit
+        self._emissions: list[Emission] = []
+        self._output_bytes = 0
+        self._refused_emits = 0
+        self._logs: list[LogLine] = []
+        self._dropped_logs = 0
+        self._streams: dict[int, bytearray] = {}
+
+    def may_emit(self, tag: int, length: int) -> bool:
+        """Whether a frame of this tag and size is within the rules; counts it as refused if not."""
+        allowed = tag not in RESERVED_TAGS if self._emit is None else tag in self._emit
+        fits = len(self._emissions) < self.limits.emitted_frames
+        if allowed and fits and self._output_bytes + length <= self.limits.output_bytes:
+            return True
+        self._refused_emits += 1
+        return False
+
+    def emit(self, tag: int, payload: bytes) -> None:
+        """Keep a frame that `may_emit` allowed."""
+        self._emissions.append(Emission(tag, payload))
+        self._output_bytes += len(payload)
+
+    def log(self, level: int, text: str | bytes) -> None:
+        """Keep a line, or only count it once the limit is used up."""
+        if len(self._logs) >= self.limits.log_lines:
+            self._dropped_logs += 1
+            return
+        if not isinstance(text, str):
+            # A character takes up to 4 bytes; the rest would be cut away anyway.
+            text = text[: 4 * MAX_LOG_CHARACTERS + 4].decode("utf-8", "replace")
+        self._logs.append(LogLine(min(level, ERROR), clean_text(text)))
+
+    def write_stream(self, level: int, data: bytes) -> None:
+        """Take part of a text stream (stdout, stderr) and log its complete lines."""
+        pending = self._streams.setdefault(level, bytearray())
+        *lines, rest = data.split(b"\n")
+        for line in lines:
+            self.log(level, bytes(pending) + line.removesuffix(b"\r"))
+            pending.clear()
+        # A line without an end is bounded too: what would be cut from the log is not kept.
+        room = 4 * MAX_LOG_CHARACTERS + 4 - len(pending)
+        pending += rest[: max(room, 0)]
+
+    def stop(self, reason: BaseException) -> None:
+        """Remember why the guest is being stopped; the first reason counts."""
+        if self.stopped is None:
+            self.stopped = reason
+
+    def check_deadline(self) -> None:
+        """Raise `GuestTimeout` when the deadline has passed. For host functions that take long themselves."""
+        if time.monotonic() >= self.ends_at_s:
+            raise GuestTimeout(f"used up its deadline of {self.limits.deadline_s:g} s inside a host function")
+
+    def logs(self) -> tuple[LogLine, ...]:
+        """The lines so far; the last one says how many were dropped, if any."""
+        for level, pending in self._streams.items():
+            if pending:
+                self.log(level, bytes(pending))
+                pending.clear()
+        if self._dropped_logs:
+            return (*self._logs, LogLine(WARNING, f"{self._dropped_logs} further lines were dropped"))
+        return tuple(self._logs)
+
+    def last_words(self) -> str | None:
+        """What the guest had to say at its end: a Rust panic with its place, else the last warning or error."""
+        texts = [line.text for line in self.logs() if line.level >= WARNING]
+        for index, text in enumerate(texts):
+            if " panicked at " in text:
+                return " ".join(texts[index : index + 2])
+        return texts[-1] if texts else None
+
+    def outcome(self) -> Outcome:
+        """What a successful call left behind."""
+        return Outcome(tuple(self._emissions), self.logs(), self._refused_emits, self.model_ns)
+
+    def __repr__(self) -> str:
+        return f"<Call emitted={len(self._emissions)} refused={self._refused_emits} stopped={self.stopped!r}>"

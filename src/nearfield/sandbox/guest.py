@@ -1,0 +1,237 @@
+"""A guest: one WebAssembly module, loaded once and called for each frame."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, NoReturn
+
+from nearfield.errors import GuestAbiError, GuestError, GuestFailed, GuestInvalid, NearfieldError
+from nearfield.media import Resampling
+from nearfield.sandbox.abi import AbiOptions, Speaker, detect
+from nearfield.sandbox.callpath import CallPath, Linked, LinkFailed, Sandbox, Trapped, call_path
+from nearfield.sandbox.engine import ticker
+from nearfield.sandbox.host import Host
+from nearfield.sandbox.hostcalls import resolve
+from nearfield.sandbox.invocation import Invocation, LogLine, Outcome
+from nearfield.sandbox.limits import Limits
+from nearfield.sandbox.module import compile_binary, one_line, read_binary
+from nearfield.sandbox.shape import ModuleShape
+from nearfield.sandbox.traps import explain
+
+if TYPE_CHECKING:
+    from nearfield.inference import ModelStore
+
+InstancePolicy = Literal["frame", "worker"]
+
+
+class Guest:
+    """A loaded guest. `handle` may be called from any thread; calls wait for each other.
+
+    Attributes:
+        name: the function's name, for messages.
+        abi: the ABI that it speaks, such as `nearfield-v1`.
+        observes: tags that the guest itself asked for; may be empty.
+    """
+
+    def __init__(
+        self, name: str, abi: str, speaker: Speaker, linked: Linked, host: Host, instance: InstancePolicy
+    ) -> None:
+        """Use `Guest.load`."""
+        self.name = name
+        self.abi = abi
+        self.observes: tuple[int, ...] = ()
+        self._speaker = speaker
+        self._linked: Linked | None = linked
+        self._host = host
+        self._keeps_instance = instance == "worker"
+        self._kept: Sandbox | None = None
+        self._lock = threading.Lock()
+
+    @classmethod
+    def load(
+        cls,
+        path: Path,
+        *,
+        name: str,
+        models: ModelStore,
+        limits: Limits | None = None,
+        emit: frozenset[int] | None = None,
+        result_tag: int | None = None,
+        entry: str | None = None,
+        instance: InstancePolicy = "frame",
+        cache_dir: Path | None = None,
+        resampling: Resampling = Resampling.ALIGN_CORNERS,
+        path_to_wasmtime: CallPath | None = None,
+    ) -> Guest:
+        """Compile the module, link it, and run its initialisation once as a probe.
+
+        Args:
+            path: a binary core module.
+            name: the function's name, for messages.
+            models: models that the guest may use by name, and where models from its own bytes go.
+            limits: None for the defaults.
+            emit: tags that it may emit; None for every one except the reserved 0xF000-0xFFFF.
+            result_tag: tag for results of ABIs whose results carry none (wasmedge-bindgen).
+            entry: which export to call, for ABIs that leave it open. Default: the only candidate, else `infer`.
+            instance: `frame`: a fresh instance for each frame; `worker`: one that keeps its state until it traps.
+            cache_dir: where compiled modules are kept; a directory for this user alone. None: compile each time.
+            resampling: how the newer generation of `wasmedge_image` scales; generation A always aligns corners.
+            path_to_wasmtime: the call path; None for the fastest that the wheel allows.
+
+        Raises:
+            GuestInvalid: not a module that this host may run, or its initialisation failed.
+            GuestAbiError: no known ABI fits, an import is not offered, or an export has the wrong signature.
+            ConfigError: `result_tag` or `entry` is needed and missing, or does not fit.
+        """
+        limits = limits or Limits()
+        where = f"function `{name}`: {path}"
+        binary = read_binary(path, limits.module_bytes, where)
+        module = compile_binary(binary, where, cache_dir)
+        shape = ModuleShape.of(module)
+        for problem in shape.problems_with(limits):
+            raise GuestInvalid(problem, where=where, hint="raise the limit, or build the guest with less")
+        detection = detect(shape)
+        imports, missing = resolve(shape.imports)
+        if detection.abi is None or missing:
+            _refuse(detection.why_none() if detection.abi is None else None, [str(entry) for entry in missing], where)
+        try:
+            speaker = detection.abi.bind(shape, AbiOptions(entry, result_tag, emit))
+        except NearfieldError as exc:
+            raise type(exc)(exc.what, where=where, hint=exc.hint) from None
+        host = Host(models, limits, emit, resampling)
+        try:
+            linked = (path_to_wasmtime or call_path()).link(module, imports, speaker.exports, host)
+        except LinkFailed as exc:
+            raise GuestInvalid(f"cannot be linked: {one_line(str(exc))}", where=where) from exc
+        guest = cls(name, detection.abi.name, speaker, linked, host, instance)
+        try:
+            guest._probe(where)
+        except BaseException:
+            guest.close()
+            raise
+        return guest
+
+    def handle(self, invocation: Invocation) -> Outcome:
+        """Handle one frame. Blocks until the guest is done, at most its deadline plus one host function.
+
+        What it emitted is returned only when it succeeded. After any failure the next call works.
+
+        Raises:
+            GuestTrapped: a trap.
+            GuestTimeout: instantiation, initialisation and handling took longer than the deadline.
+            GuestMemoryExceeded: a trap with the memory limit used up.
+            GuestOutputExceeded: a result larger than the limit, in an ABI that cannot refuse it.
+            GuestExited: the guest called `proc_exit`.
+            GuestFailed: the guest reported a failure.
+            InternalError: a host function failed.
+            ValueError: the guest is closed.
+        """
+        with self._lock:
+            if self._linked is None:
+                raise ValueError(f"function `{self.name}`: the guest is closed")
+            call = self._host.begin(invocation)
+            try:
+                self._run(self._linked, invocation)
+            except GuestError as exc:
+                raise self._with_place(exc, invocation) from exc.__cause__
+            return call.outcome()
+
+    @property
+    def logs_of_last_call(self) -> tuple[LogLine, ...]:
+        """Lines of the latest call (at first: of loading), also of one that failed."""
+        return self._host.call.logs()
+
+    def close(self) -> None:
+        """Free everything. Idempotent; waits for a running call."""
+        with self._lock:
+            self._end(self._kept)
+            self._kept = None
+            linked, self._linked = self._linked, None
+            if linked is not None:
+                linked.close()
+
+    def __repr__(self) -> str:
+        state = "closed" if self._linked is None else "kept instance" if self._kept else "no instance"
+        return f"<Guest {self.name} {self.abi} {state}>"
+
+    def _run(self, linked: Linked, invocation: Invocation) -> None:
+        ticks = ticker().arm(self._host.limits.deadline_s)
+        sandbox, self._kept = self._kept, None
+        usable = False
+        try:
+            if sandbox is None:
+                sandbox = self._instantiate(linked, ticks)
+                self._speaker.start(sandbox, self._host)
+            else:
+                sandbox.set_deadline(ticks)
+            usable = True
+            self._speaker.handle(sandbox, self._host, invocation)
+        except GuestFailed:
+            raise
+        except Trapped as exc:
+            usable = False
+            raise explain(exc, self._host.call, self._memory_bytes()) from None
+        except BaseException:
+            usable = False
+            raise
+        finally:
+            if usable and self._keeps_instance:
+                self._kept = sandbox
+            else:
+                self._end(sandbox)
+
+    def _probe(self, where: str) -> None:
+        """Instantiate and initialise once, ask for tags, and keep the instance where that is wanted."""
+        assert self._linked is not None
+        self._host.begin(None)
+        ticks = ticker().arm(self._host.limits.deadline_s)
+        sandbox: Sandbox | None = None
+        try:
+            sandbox = self._instantiate(self._linked, ticks)
+            self._speaker.start(sandbox, self._host)
+            self.observes = self._speaker.observe(sandbox, self._host)
+        except Trapped as exc:
+            cause = explain(exc, self._host.call, self._memory_bytes())
+            self._end(sandbox)
+            if isinstance(cause, GuestError):
+                raise GuestInvalid(f"initialisation: {cause.what}", where=where, hint=cause.hint) from exc
+            raise cause from None
+        except GuestInvalid as exc:
+            self._end(sandbox)
+            raise GuestInvalid(exc.what, where=where, hint=exc.hint) from exc.__cause__
+        except GuestError as exc:
+            self._end(sandbox)
+            raise GuestInvalid(f"initialisation: {exc.what}", where=where, hint=exc.hint) from exc
+        if self._keeps_instance:
+            self._kept = sandbox
+        else:
+            self._end(sandbox)
+
+    def _instantiate(self, linked: Linked, ticks: int) -> Sandbox:
+        try:
+            return linked.instantiate(self._host.limits, ticks)
+        except LinkFailed as exc:
+            raise GuestInvalid(f"cannot be instantiated: {one_line(str(exc))}") from exc
+
+    def _memory_bytes(self) -> int:
+        with contextlib.suppress(Exception):
+            return self._host.memory.size
+        return 0
+
+    def _end(self, sandbox: Sandbox | None) -> None:
+        if sandbox is not None:
+            sandbox.close()
+        self._host.end_instance()
+
+    def _with_place(self, exc: GuestError, invocation: Invocation) -> GuestError:
+        frame = f"frame {invocation.origin}/{invocation.sequence}, tag {invocation.tag:#x}"
+        return type(exc)(f"{exc.what}, {frame}", where=f"function `{self.name}`", hint=exc.hint)
+
+
+def _refuse(why_no_abi: str | None, missing: list[str], where: str) -> NoReturn:
+    parts = [] if why_no_abi is None else [why_no_abi]
+    if missing:
+        parts.append(f"imports that this host does not offer: {', '.join(missing)}")
+    raise GuestAbiError("; ".join(parts), where=where)

@@ -1,0 +1,210 @@
+"""A closed `wasi_snapshot_preview1`: what Rust's std and wasi-libc need to start, and nothing of the host.
+
+No arguments, no environment, no directories, no sockets, an empty stdin. Stdout and stderr become log lines. Clocks and
+random numbers are given. Every other function of the module exists and answers with an errno, so that guests link.
+Our own functions rather than wasmtime's: see ADR 0004.
+
+Source: WASI snapshot-01 (witx), for layouts and numbers.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from struct import Struct
+from typing import Any
+
+from nearfield.errors import GuestExited
+from nearfield.sandbox.callpath import HostImport
+from nearfield.sandbox.host import Host
+from nearfield.sandbox.shape import ImportShape
+from nearfield.sandbox.signature import Signature
+
+MODULE = "wasi_snapshot_preview1"
+
+SUCCESS, BADF, FAULT, INVAL, NOSYS, SPIPE, NOTSUP = 0, 8, 21, 28, 52, 70, 58
+
+STDIN, STDOUT, STDERR = 0, 1, 2
+_STREAM_LEVELS = {STDOUT: 1, STDERR: 2}
+
+REALTIME, MONOTONIC = 0, 1
+_CLOCK_RESOLUTION_NS = 1000
+
+_PAIR = Struct("<II")
+# fdstat: file type, flags, base rights, inheriting rights. A character device without the right to seek is what
+# wasi-libc takes for a terminal: it then writes line by line.
+_FDSTAT = Struct("<BxHxxxxQQ")
+_FILESTAT = Struct("<QQBxxxxxxxQQQQQ")
+_CHARACTER_DEVICE = 2
+_RIGHT_READ, _RIGHT_WRITE = 1 << 1, 1 << 6
+
+# subscription: user data, kind, clock, timeout, precision, flags; event: user data, error, kind.
+_SUBSCRIPTION = Struct("<QBxxxxxxxIxxxxQQHxxxxxx")
+_EVENT = Struct("<QHBxxxxxxxxxxxxxxxxxxxxx")
+_CLOCK_EVENT = 0
+_ABSOLUTE_TIME = 1
+_MOST_SUBSCRIPTIONS = 16
+
+# One call takes no more than this; a short write is legal, and the guest calls again for the rest.
+_MOST_BYTES_WRITTEN = 16 * 1024
+_MOST_VECTORS = 1024
+_MOST_RANDOM_BYTES = 64 * 1024
+
+
+def nothing_get(host: Host, array_pointer: int, buffer_pointer: int) -> int:
+    """`args_get`, `environ_get`: there are none."""
+    return SUCCESS
+
+
+def nothing_sizes_get(host: Host, count_pointer: int, size_pointer: int) -> int:
+    """`args_sizes_get`, `environ_sizes_get`."""
+    host.memory.write_u32(count_pointer, 0)
+    host.memory.write_u32(size_pointer, 0)
+    return SUCCESS
+
+
+def clock_res_get(host: Host, clock: int, pointer: int) -> int:
+    if clock not in (REALTIME, MONOTONIC):
+        return INVAL
+    host.memory.write_u64(pointer, _CLOCK_RESOLUTION_NS)
+    return SUCCESS
+
+
+def clock_time_get(host: Host, clock: int, precision: int, pointer: int) -> int:
+    if clock not in (REALTIME, MONOTONIC):
+        return INVAL
+    host.memory.write_u64(pointer, _now_ns(clock))
+    return SUCCESS
+
+
+def random_get(host: Host, pointer: int, length: int) -> int:
+    host.memory.check(pointer, length)
+    for start in range(0, length, _MOST_RANDOM_BYTES):
+        host.memory.write(pointer + start, os.urandom(min(_MOST_RANDOM_BYTES, length - start)))
+        host.call.check_deadline()
+    return SUCCESS
+
+
+def fd_write(host: Host, fd: int, vectors_pointer: int, count: int, written_pointer: int) -> int:
+    level = _STREAM_LEVELS.get(fd)
+    if level is None:
+        return BADF
+    if count > _MOST_VECTORS:
+        return INVAL
+    host.memory.check(written_pointer, 4)
+    written = 0
+    for pointer, length in _PAIR.iter_unpack(host.memory.read(vectors_pointer, count * _PAIR.size)):
+        host.memory.check(pointer, length)
+        taken = min(length, _MOST_BYTES_WRITTEN - written)
+        host.call.write_stream(level, host.memory.read(pointer, taken))
+        written += taken
+    host.memory.write_u32(written_pointer, written)
+    return SUCCESS
+
+
+def fd_read(host: Host, fd: int, vectors_pointer: int, count: int, read_pointer: int) -> int:
+    if fd != STDIN:
+        return BADF
+    host.memory.write_u32(read_pointer, 0)
+    return SUCCESS
+
+
+def fd_fdstat_get(host: Host, fd: int, pointer: int) -> int:
+    if fd > STDERR:
+        return BADF
+    rights = _RIGHT_READ if fd == STDIN else _RIGHT_WRITE
+    host.memory.write(pointer, _FDSTAT.pack(_CHARACTER_DEVICE, 0, rights, 0))
+    return SUCCESS
+
+
+def fd_filestat_get(host: Host, fd: int, pointer: int) -> int:
+    if fd > STDERR:
+        return BADF
+    host.memory.write(pointer, _FILESTAT.pack(0, 0, _CHARACTER_DEVICE, 1, 0, 0, 0, 0))
+    return SUCCESS
+
+
+def fd_close(host: Host, fd: int) -> int:
+    return SUCCESS if fd <= STDERR else BADF
+
+
+def fd_seek(host: Host, fd: int, offset: int, whence: int, pointer: int) -> int:
+    return SPIPE if fd <= STDERR else BADF
+
+
+def sched_yield(host: Host) -> int:
+    return SUCCESS
+
+
+def proc_exit(host: Host, status: int) -> None:
+    raise GuestExited(f"guest exited with status {status} instead of returning")
+
+
+def poll_oneoff(host: Host, in_pointer: int, out_pointer: int, count: int, events_pointer: int) -> int:
+    """Sleep until the first of some clocks, never beyond the call's deadline. Files cannot be waited for."""
+    if not 0 < count <= _MOST_SUBSCRIPTIONS:
+        return INVAL
+    host.memory.check(events_pointer, 4)
+    host.memory.check(out_pointer, _EVENT.size)
+    first: tuple[int, int] | None = None
+    for user_data, kind, clock, timeout_ns, _, flags in _SUBSCRIPTION.iter_unpack(
+        host.memory.read(in_pointer, count * _SUBSCRIPTION.size)
+    ):
+        if kind != _CLOCK_EVENT or clock not in (REALTIME, MONOTONIC):
+            return NOTSUP
+        wait_ns = max(timeout_ns - _now_ns(clock), 0) if flags & _ABSOLUTE_TIME else timeout_ns
+        first = min(first or (wait_ns, user_data), (wait_ns, user_data))
+    assert first is not None
+    time.sleep(max(min(first[0] / 1e9, host.call.ends_at_s - time.monotonic()), 0))
+    host.call.check_deadline()
+    host.memory.write(out_pointer, _EVENT.pack(first[1], SUCCESS, _CLOCK_EVENT))
+    host.memory.write_u32(events_pointer, 1)
+    return SUCCESS
+
+
+def _now_ns(clock: int) -> int:
+    return time.time_ns() if clock == REALTIME else time.monotonic_ns()
+
+
+def _entry(name: str, signature: str, body: Any) -> HostImport:
+    return HostImport(MODULE, name, Signature.of(signature), body, FAULT)
+
+
+FUNCTIONS = (
+    _entry("args_get", "i32 i32 -> i32", nothing_get),
+    _entry("args_sizes_get", "i32 i32 -> i32", nothing_sizes_get),
+    _entry("environ_get", "i32 i32 -> i32", nothing_get),
+    _entry("environ_sizes_get", "i32 i32 -> i32", nothing_sizes_get),
+    _entry("clock_res_get", "i32 i32 -> i32", clock_res_get),
+    _entry("clock_time_get", "i32 i64 i32 -> i32", clock_time_get),
+    _entry("fd_close", "i32 -> i32", fd_close),
+    _entry("fd_fdstat_get", "i32 i32 -> i32", fd_fdstat_get),
+    _entry("fd_filestat_get", "i32 i32 -> i32", fd_filestat_get),
+    _entry("fd_read", "i32 i32 i32 i32 -> i32", fd_read),
+    _entry("fd_seek", "i32 i64 i32 i32 -> i32", fd_seek),
+    _entry("fd_write", "i32 i32 i32 i32 -> i32", fd_write),
+    _entry("poll_oneoff", "i32 i32 i32 i32 -> i32", poll_oneoff),
+    _entry("proc_exit", "i32 ->", proc_exit),
+    _entry("random_get", "i32 i32 -> i32", random_get),
+    _entry("sched_yield", "-> i32", sched_yield),
+)
+
+_NAMES = frozenset(entry.name for entry in FUNCTIONS)
+_INTEGERS = {"i32", "i64"}
+
+
+def stand_in(entry: ImportShape) -> HostImport | None:
+    """An answer for every other function that returns an errno: EBADF for files and sockets, else ENOSYS."""
+    signature = entry.extern.signature
+    if entry.module != MODULE or entry.name in _NAMES or signature is None:
+        return None
+    if signature.results != ("i32",) or not _INTEGERS.issuperset(signature.params):
+        return None
+    errno = BADF if entry.name.startswith(("fd_", "path_", "sock_")) else NOSYS
+    text = f"wasi: `{entry.name}` is not offered"
+
+    def refuse(host: Host, *_: int) -> int:
+        host.call.log(0, text)
+        return errno
+
+    return HostImport(MODULE, entry.name, signature, refuse, FAULT, note="answers with an errno")

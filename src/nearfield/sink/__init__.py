@@ -1,0 +1,5 @@
+"""Receiving frames."""
+
+from nearfield.sink.sink import Sink
+
+__all__ = ["Sink"]

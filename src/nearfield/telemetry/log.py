@@ -1,0 +1,43 @@
+"""Logging: plain lines on standard error, and warnings that do not flood."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+
+REPEAT_INTERVAL_S = 10.0
+
+
+class RepeatedWarning:
+    """Logs the first warning of each form at once, and later ones at most every 10 s with the number left out."""
+
+    def __init__(self, logger: logging.Logger, interval_s: float = REPEAT_INTERVAL_S) -> None:
+        self._logger = logger
+        self._interval_s = interval_s
+        self._last: dict[str, float] = {}
+        self._left_out: dict[str, int] = {}
+
+    def __call__(self, form: str, *values: object) -> None:
+        """Log `form % values`; `form` is the key."""
+        now = time.monotonic()
+        last = self._last.get(form)
+        if last is not None and now - last < self._interval_s:
+            self._left_out[form] = self._left_out.get(form, 0) + 1
+            return
+        self._last[form] = now
+        left_out = self._left_out.pop(form, 0)
+        if left_out:
+            self._logger.warning(form + " (and %d more like it)", *values, left_out)
+        else:
+            self._logger.warning(form, *values)
+
+
+def configure_logging(*, verbose: bool = False) -> None:
+    """Send nearfield's own log to standard error: time, level, message. For commands, not for programs."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", datefmt="%H:%M:%S"))
+    logger = logging.getLogger("nearfield")
+    logger.handlers = [handler]
+    logger.setLevel(logging.DEBUG if verbose else logging.INFO)
+    logger.propagate = False

@@ -1,0 +1,248 @@
+"""A certificate authority of one's own, for development and for a single machine.
+
+Everything lies in `certificates/` of the state directory:
+
+==============  =================================================================
+``ca.pem``      the authority, valid 10 years; to be copied to devices that connect
+``ca.key``      its key; never leaves this directory
+``server.*``    a zipper's, for all names of this machine, valid 1 year
+``client.*``    that of local sources, functions and sinks, valid 1 year
+==============  =================================================================
+
+A key stays the same when its certificate is renewed, so that the pair is never seen half replaced.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import pwd
+import socket
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from nearfield.errors import CertificateError
+from nearfield.frame.names import name_from
+from nearfield.transport.certificates import Identity, Purpose, load_identity, names_in, read_certificates
+from nearfield.transport.local_names import local_names, normalize_host
+from nearfield.transport.state_directory import StateDirectory, read_private, write_private
+
+CA_LIFETIME = timedelta(days=3650)
+LEAF_LIFETIME = timedelta(days=365)
+RENEW_BEFORE = timedelta(days=30)
+# Devices without a battery-backed clock lag behind; a new certificate must not lie in their future.
+BACKDATED = timedelta(hours=1)
+# Names of earlier requests are kept in a renewed server certificate, up to so many in all.
+MAX_SERVER_NAMES = 64
+# RFC 5280, appendix A: ub-common-name.
+_MAX_COMMON_NAME = 64
+
+
+def ensure_local_identity(state: StateDirectory, *, now: datetime | None = None) -> Identity:
+    """The client identity of this user on this machine, made or renewed where needed.
+
+    Makes the authority and the server certificate as well. Safe when several processes call it at the same time.
+
+    Args:
+        now: with a time zone; the present by default.
+
+    Raises:
+        CertificateError: the state directory cannot be used, or a key in it is open to others.
+    """
+    with state.locked():
+        authority = _Authority.ensure(state.ensure("certificates"), now or datetime.now(UTC))
+        authority.server(())
+        return authority.client()
+
+
+def ensure_server_certificate(
+    state: StateDirectory, hosts: Iterable[str] = (), *, now: datetime | None = None
+) -> Identity:
+    """The identity of zippers on this machine, good for all its own names and addresses and for `hosts`.
+
+    Renewed when it has less than 30 days left or does not cover a name.
+
+    Args:
+        hosts: further names or addresses that clients use; 0.0.0.0 and :: add nothing.
+        now: with a time zone; the present by default.
+
+    Raises:
+        CertificateError: as `ensure_local_identity`; or one of `hosts` is neither a host name nor an address.
+    """
+    wanted = [name for host in hosts if (name := _checked(host)) is not None]
+    with state.locked():
+        authority = _Authority.ensure(state.ensure("certificates"), now or datetime.now(UTC))
+        authority.client()
+        return authority.server(wanted)
+
+
+@dataclass(frozen=True, slots=True)
+class _Authority:
+    """The authority, at one moment, with the state directory locked."""
+
+    directory: Path
+    certificate: x509.Certificate
+    key: ec.EllipticCurvePrivateKey
+    now: datetime
+
+    @classmethod
+    def ensure(cls, directory: Path, now: datetime) -> _Authority:
+        key = _ensure_key(directory / "ca.key")
+        path = directory / "ca.pem"
+        certificate = _read_current(path, key, now)
+        if certificate is None:
+            certificate = _self_signed(key, now)
+            write_private(path, certificate.public_bytes(Encoding.PEM))
+        return cls(directory, certificate, key, now)
+
+    def server(self, wanted: Iterable[str]) -> Identity:
+        return self.leaf("server", name_from(socket.gethostname()), {*local_names(), *wanted})
+
+    def client(self) -> Identity:
+        return self.leaf("client", f"local-{name_from(_user())}", set())
+
+    def leaf(self, kind: Purpose, common_name: str, names: set[str]) -> Identity:
+        path = self.directory / f"{kind}.pem"
+        key = _ensure_key(self.directory / f"{kind}.key")
+        current = _read_current(path, key, self.now)
+        if current is None or not _issued_by(current, self.certificate) or not names <= set(names_in(current)):
+            earlier = [] if current is None else names_in(current)
+            kept = [name for name in earlier if name not in names][: max(0, MAX_SERVER_NAMES - len(names))]
+            signed = self.sign(kind, common_name, key, [*sorted(names), *kept])
+            write_private(path, signed.public_bytes(Encoding.PEM))
+        return load_identity(self.directory / "ca.pem", path, self.directory / f"{kind}.key", now=self.now)
+
+    def sign(
+        self, kind: Purpose, common_name: str, key: ec.EllipticCurvePrivateKey, names: list[str]
+    ) -> x509.Certificate:
+        usage = ExtendedKeyUsageOID.SERVER_AUTH if kind == "server" else ExtendedKeyUsageOID.CLIENT_AUTH
+        issuer_key = self.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+        authority_key = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(issuer_key)
+        end = min(self.now + LEAF_LIFETIME, self.certificate.not_valid_after_utc)
+        builder = (
+            _builder(_name(common_name), key, self.now - BACKDATED, end)
+            .issuer_name(self.certificate.subject)
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(_key_usage(authority=False), critical=True)
+            .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
+            .add_extension(authority_key, critical=False)
+        )
+        if names:
+            general = [_general_name(name) for name in names]
+            builder = builder.add_extension(x509.SubjectAlternativeName(general), critical=False)
+        return builder.sign(self.key, SHA256())
+
+
+def _self_signed(key: ec.EllipticCurvePrivateKey, now: datetime) -> x509.Certificate:
+    common_name = f"nearfield local CA {_user()}@{socket.gethostname()}"
+    # Two authorities of one user need different names: verifiers look issuers up by name, and so do people.
+    name = _name(common_name, x509.SubjectKeyIdentifier.from_public_key(key.public_key()).digest.hex()[:8])
+    return (
+        _builder(name, key, now - BACKDATED, now + CA_LIFETIME)
+        .issuer_name(name)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_key_usage(authority=True), critical=True)
+        .sign(key, SHA256())
+    )
+
+
+def _builder(
+    name: x509.Name, key: ec.EllipticCurvePrivateKey, start: datetime, end: datetime
+) -> x509.CertificateBuilder:
+    return (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(start)
+        .not_valid_after(end)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+    )
+
+
+def _name(common_name: str, serial_number: str | None = None) -> x509.Name:
+    attributes = [x509.NameAttribute(NameOID.COMMON_NAME, common_name[:_MAX_COMMON_NAME])]
+    if serial_number is not None:
+        attributes.append(x509.NameAttribute(NameOID.SERIAL_NUMBER, serial_number))
+    return x509.Name(attributes)
+
+
+def _key_usage(*, authority: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=not authority,
+        key_cert_sign=authority,
+        crl_sign=authority,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _general_name(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
+
+
+def _checked(host: str) -> str | None:
+    name = normalize_host(host)
+    if name is None and host.strip("[]") not in ("0.0.0.0", "::"):
+        raise CertificateError(f"got `{host}`, expected a host name or address to make a certificate for")
+    return name
+
+
+def _ensure_key(path: Path) -> ec.EllipticCurvePrivateKey:
+    if not path.exists():
+        key = ec.generate_private_key(ec.SECP256R1())
+        write_private(path, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+        return key
+    hint = "delete it, and a new one is made"
+    try:
+        loaded = load_pem_private_key(read_private(path), password=None)
+    except (ValueError, TypeError) as error:
+        raise CertificateError("got no readable private key, expected PEM", where=str(path), hint=hint) from error
+    if not isinstance(loaded, ec.EllipticCurvePrivateKey):
+        raise CertificateError("got a key of another kind, expected elliptic curve", where=str(path), hint=hint)
+    return loaded
+
+
+def _read_current(path: Path, key: ec.EllipticCurvePrivateKey, now: datetime) -> x509.Certificate | None:
+    """The certificate in a file, or None if a new one is due: absent, damaged, for another key, or near its end.
+
+    One from the future is kept: the clock is wrong, and a new authority would cut off every device that has the old.
+    """
+    try:
+        certificate = read_certificates(path)[0]
+    except CertificateError:
+        return None
+    fresh = now < certificate.not_valid_after_utc - RENEW_BEFORE
+    return certificate if fresh and certificate.public_key() == key.public_key() else None
+
+
+def _issued_by(certificate: x509.Certificate, authority: x509.Certificate) -> bool:
+    """Whether it names this authority and its key; who can write here is trusted, so the signature is not the point."""
+    try:
+        identifier = certificate.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value
+    except x509.ExtensionNotFound:
+        return False
+    expected = authority.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    return certificate.issuer == authority.subject and identifier.key_identifier == expected.digest
+
+
+def _user() -> str:
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:  # in containers, a user often has only a number
+        return f"uid{os.geteuid()}"

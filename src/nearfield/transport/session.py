@@ -1,0 +1,240 @@
+"""Sessions: the one place where zenoh is called.
+
+Callbacks run on zenoh's threads, and one that blocks holds up every subscription of its session: they only hand over.
+"""
+
+from __future__ import annotations
+
+import enum
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+import zenoh
+
+from nearfield.errors import InternalError, NearfieldError, TransportError
+from nearfield.transport.address import Address
+from nearfield.transport.certificates import Identity
+from nearfield.transport.settings import client_settings, router_settings
+
+
+_log = logging.getLogger(__name__)
+
+
+class Payload(Protocol):
+    """Bytes as they arrived, not copied into Python until asked. Can be sent on as it is."""
+
+    def to_bytes(self) -> bytes:
+        """A copy."""
+        ...
+
+    def __len__(self) -> int: ...
+
+
+class Lane(enum.Enum):
+    """How a message queues: what waits for what, and what happens when a link is full."""
+
+    # Frames wait for room, one at a time: DROP loses most of the goodput above 64 KB, BLOCK lets a dead peer stall all.
+    FRAMES = (zenoh.Priority.DATA, zenoh.CongestionControl.BLOCK_FIRST, False)
+    # Reports, acknowledgements, state: small, ahead of frames, repaired above when lost.
+    CONTROL = (zenoh.Priority.INTERACTIVE_HIGH, zenoh.CongestionControl.BLOCK_FIRST, True)
+
+
+MessageCallback = Callable[[str, Payload, bytes], None]
+"""Called with key, payload and attachment, on a thread of zenoh's: must not block."""
+
+
+Reply = Callable[[bytes], None]
+
+
+class Handle:
+    """Something declared on a session. Closing is idempotent."""
+
+    def __init__(self, undeclare: Callable[[], object]) -> None:
+        self._undeclare: Callable[[], object] | None = undeclare
+
+    def close(self) -> None:
+        undeclare, self._undeclare = self._undeclare, None
+        if undeclare is not None:
+            try:
+                undeclare()
+            except zenoh.ZError:
+                pass  # the session is closed already, and took this with it
+
+
+class Session:
+    """A connection to the mesh, as a router or as a client of one. Usable from any thread."""
+
+    def __init__(self, session: zenoh.Session) -> None:
+        self._session = session
+        self._closing = threading.Lock()
+
+    @property
+    def id(self) -> str:
+        """Changes with every session; no identity."""
+        return str(self._session.info.zid())
+
+    def router_ids(self) -> list[str]:
+        """Session ids of the routers that this session is connected to at this moment."""
+        return [str(zid) for zid in self._session.info.routers_zid()]
+
+    def publish(self, key: str, payload: bytes | Payload, *, attachment: bytes = b"", lane: Lane = Lane.FRAMES) -> None:
+        """Send to every subscriber of `key`. May wait a moment for room; delivery is not confirmed.
+
+        Raises:
+            TransportError: the session is closed.
+        """
+        priority, congestion_control, express = lane.value
+        try:
+            self._session.put(
+                key,
+                payload,
+                attachment=attachment or None,
+                priority=priority,
+                congestion_control=congestion_control,
+                express=express,
+            )
+        except zenoh.ZError as error:
+            raise TransportError(f"cannot publish on `{key}`: {error}") from error
+
+    def subscribe(self, key: str, callback: MessageCallback) -> Handle:
+        """Call `callback` for every message that matches `key` from now on."""
+
+        def on_sample(sample: zenoh.Sample) -> None:
+            attachment = sample.attachment
+            callback(str(sample.key_expr), sample.payload, b"" if attachment is None else attachment.to_bytes())
+
+        return Handle(self._session.declare_subscriber(key, on_sample).undeclare)
+
+    def answer(self, key: str, on_question: Callable[[bytes, Reply], None]) -> Handle:
+        """Answer queries on `key`.
+
+        `on_question(question, reply)` runs on a thread of zenoh's and must not block; `reply` may be called later,
+        once, from any thread.
+        """
+
+        def on_query(query: zenoh.Query) -> None:
+            def reply(answer: bytes) -> None:
+                with query:
+                    try:
+                        query.reply(query.key_expr, answer, express=True)
+                    except zenoh.ZError:
+                        _log.debug("the asker of `%s` is gone", key)
+
+            question = query.payload
+            on_question(b"" if question is None else question.to_bytes(), reply)
+
+        return Handle(self._session.declare_queryable(key, on_query).undeclare)
+
+    def ask(self, key: str, question: bytes = b"", *, timeout_s: float = 2.0) -> bytes | None:
+        """Query `key` and wait for the first answer; None when there was none in time. Blocks."""
+        replies = self._session.get(
+            key,
+            payload=question,
+            timeout=timeout_s,
+            priority=zenoh.Priority.INTERACTIVE_HIGH,
+            express=True,
+        )
+        for reply in replies:
+            if reply.ok is not None:
+                return bytes(reply.ok.payload.to_bytes())
+        return None
+
+    def announce(self, key: str) -> Handle:
+        """Hold a liveliness token: it vanishes when this session ends, however that happens."""
+        return Handle(self._session.liveliness().declare_token(key).undeclare)
+
+    def watch_announcements(self, key: str, callback: Callable[[str, bool], None]) -> Handle:
+        """Call `callback(key, is_alive)` for each token that matches, those already there included."""
+
+        def on_sample(sample: zenoh.Sample) -> None:
+            callback(str(sample.key_expr), sample.kind == zenoh.SampleKind.PUT)
+
+        return Handle(self._session.liveliness().declare_subscriber(key, on_sample, history=True).undeclare)
+
+    def close(self) -> None:
+        """End the session and all that was declared on it. Idempotent."""
+        with self._closing:
+            if not self._session.is_closed():
+                self._session.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def open_router(listen: Sequence[Address], identity: Identity) -> Session:
+    """Open the session of a zipper, listening at each address over QUIC, and over TLS on TCP at the same port number.
+
+    Clients use QUIC only. The TCP listener lets a client that was refused find out why (see `diagnosis`): QUIC
+    through zenoh reports any TLS problem as a timeout.
+
+    Raises:
+        TransportError: an address cannot be bound.
+    """
+    endpoints = [endpoint for address in listen for endpoint in (address.quic, address.tls)]
+    try:
+        return Session(zenoh.open(_config(router_settings(endpoints, identity))))
+    except zenoh.ZError as error:
+        addresses = ", ".join(map(str, listen))
+        raise TransportError(
+            f"cannot listen: {error}", where=addresses, hint="is another zipper running there?"
+        ) from error
+
+
+def open_client(
+    addresses: Sequence[Address],
+    identity: Identity,
+    *,
+    timeout_s: float = 5.0,
+    explain: Callable[[Address], NearfieldError | None] = lambda _: None,
+) -> Session:
+    """Connect to the first of `addresses` that answers, trying again until the time is up. Blocks.
+
+    Once open, the session reconnects by itself.
+
+    Args:
+        timeout_s: how long to try; each attempt takes up to 1.5 s.
+        explain: called after a failed attempt, to find out why; an error it returns that no waiting can mend
+            (a `CertificateError`) ends the attempts at once.
+
+    Raises:
+        TransportError: nothing could be reached; the reason that `explain` found, if it did.
+    """
+    from nearfield.errors import CertificateError
+
+    config = _config(client_settings([address.quic for address in addresses], identity))
+    give_up_at = time.monotonic() + timeout_s
+    while True:
+        try:
+            return Session(zenoh.open(config))
+        except zenoh.ZError as error:
+            reasons = [reason for reason in map(explain, addresses) if reason is not None]
+            final = [reason for reason in reasons if isinstance(reason, CertificateError)]
+            if final:
+                raise final[0] from error
+            if time.monotonic() >= give_up_at:
+                if reasons:
+                    raise reasons[0] from error
+                raise TransportError(
+                    "no answer over QUIC", where=", ".join(map(str, addresses)), hint="is UDP blocked on the way?"
+                ) from error
+            time.sleep(0.1)
+
+
+def _config(settings: Mapping[str, Any]) -> zenoh.Config:
+    config = zenoh.Config()
+    for path, value in settings.items():
+        try:
+            config.insert_json5(path, json.dumps(value))
+        except zenoh.ZError as error:
+            raise InternalError(f"zenoh does not know the setting `{path}`: {error}") from error
+    return config

@@ -1,0 +1,259 @@
+"""The zipper: a thin shell of I/O around the dispatcher.
+
+zenoh's threads only put events into the inbox; one thread takes them out, asks the dispatcher, and sends.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import secrets
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+from nearfield.clock import Clock, SystemClock
+from nearfield.errors import RemoteProtocolError, TransportError
+from nearfield.frame import decode_header, format_tag, keys
+from nearfield.frame.control import PROTOCOL_VERSION, Hello, JoinReply, JoinRequest, Report, decode, encode
+from nearfield.frame.delivery import DeliveryHeader
+from nearfield.telemetry.log import RepeatedWarning
+from nearfield.transport import Address, Handle, Lane, Payload, Reply, Session, Identity, open_router
+from nearfield.version import __version__
+from nearfield.zipper.dispatcher import Dispatcher, GroupPolicy
+
+_log = logging.getLogger(__name__)
+
+# Frames waiting for the dispatcher's thread; beyond it they are refused and counted as "zipper-overload".
+INBOX_FRAMES = 4_096
+TICK_S = 0.5
+
+Event = Callable[[int], None]
+"""Something to do on the dispatcher's thread, given the monotonic time in nanoseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class ZipperSettings:
+    """What a zipper needs to know.
+
+    Attributes:
+        listen: addresses for QUIC.
+        max_payload_bytes: frames with more are refused and counted.
+    """
+
+    name: str
+    namespace: str
+    listen: Sequence[Address]
+    identity: Identity
+    policies: Sequence[GroupPolicy]
+    max_payload_bytes: int = 16 * 1024 * 1024
+
+
+class Zipper:
+    """A running node. Made by `start`, ended by `close`."""
+
+    def __init__(self, settings: ZipperSettings, clock: Clock | None = None) -> None:
+        self.settings = settings
+        self.failure: BaseException | None = None
+        self._clock = clock or SystemClock()
+        self._epoch = secrets.randbits(63)
+        self._dispatcher: Dispatcher[Payload] = Dispatcher(settings.policies, self._epoch)
+        self._inbox: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
+        self._warn = RepeatedWarning(_log)
+        self._frame_handles: dict[int, Handle] = {}
+        self._handles: list[Handle] = []
+        self._session: Session | None = None
+        self._hello = b""
+        self._thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)
+        self._stopped = threading.Event()
+
+    def start(self) -> None:
+        """Listen, and begin to dispatch.
+
+        Raises:
+            TransportError: an address cannot be bound.
+        """
+        s = self.settings
+        self._session = session = open_router(s.listen, s.identity)
+        self._refresh_observed(session)
+        self._handles = [
+            session.answer(keys.hello(s.namespace, session.id), lambda _, reply: reply(self._hello)),
+            session.answer(keys.join(s.namespace, s.name), self._on_join),
+            session.answer(keys.ledger(s.namespace, s.name), self._on_ledger),
+            session.subscribe(keys.reports(s.namespace, s.name), self._on_report),
+            session.watch_announcements(keys.alive(s.namespace, s.name), self._on_alive),
+        ]
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop dispatching and listening. Idempotent; returns within about a second."""
+        self._stopped.set()
+        self._inbox.put(None)
+        if self._thread.is_alive():
+            self._thread.join(timeout=1.0)
+        if self._session is not None:
+            self._session.close()
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait until the zipper stopped, by `close` or by a defect (`failure`). False: not within the time."""
+        return self._stopped.wait(timeout_s)
+
+    def ledger(self, timeout_s: float = 2.0) -> dict[str, Any]:
+        """The ledger at this moment, as plain data. Callable from any thread.
+
+        Raises:
+            TransportError: the dispatcher did not answer in time.
+        """
+        answers: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+        self._inbox.put(lambda _: answers.put(self._snapshot()))
+        try:
+            return answers.get(timeout=timeout_s)
+        except queue.Empty:
+            raise TransportError("the dispatcher does not answer", where=f"zipper `{self.settings.name}`") from None
+
+    # ---- zenoh's threads
+
+    def _on_frame(self, key: str, payload: Payload, attachment: bytes) -> None:
+        if self._inbox.qsize() > INBOX_FRAMES:
+            self._inbox.put(lambda _: self._dispatcher.reject("zipper-overload"))
+            return
+        self._inbox.put(lambda now_ns: self._offer(key, payload, attachment, now_ns))
+
+    def _on_report(self, key: str, payload: Payload, attachment: bytes) -> None:
+        data = payload.to_bytes()
+        self._inbox.put(lambda now_ns: self._take_report(data, now_ns))
+
+    def _on_join(self, question: bytes, reply: Reply) -> None:
+        self._inbox.put(lambda now_ns: self._admit(question, reply, now_ns))
+
+    def _on_ledger(self, question: bytes, reply: Reply) -> None:
+        self._inbox.put(lambda _: reply(encode(self._snapshot())))
+
+    def _on_alive(self, key: str, is_alive: bool) -> None:
+        if not is_alive:
+            self._inbox.put(lambda now_ns: self._lose(key.rsplit("/", 1)[-1], now_ns))
+
+    # ---- the dispatcher's thread
+
+    def _run(self) -> None:
+        try:
+            self._loop()
+        except Exception as error:
+            self.failure = error
+            _log.exception("the dispatcher failed; the zipper stops")
+        finally:
+            self._stopped.set()
+
+    def _loop(self) -> None:
+        assert self._session is not None
+        next_tick_ns = self._clock.monotonic_ns()
+        while not self._stopped.is_set():
+            now_ns = self._clock.monotonic_ns()
+            if now_ns >= next_tick_ns:
+                next_tick_ns = now_ns + int(TICK_S * 1e9)
+                for name in self._dispatcher.tick(now_ns):
+                    _log.warning("instance `%s` fell silent; its frames go to others", name)
+                self._publish_state(self._session)
+            try:
+                event = self._inbox.get(timeout=max(0.0, (next_tick_ns - now_ns) / 1e9))
+            except queue.Empty:
+                continue
+            if event is not None:
+                event(self._clock.monotonic_ns())
+            self._flush(self._session)
+
+    def _offer(self, key: str, payload: Payload, attachment: bytes, now_ns: int) -> None:
+        try:
+            frame_key = keys.parse_frame_key(key)
+            header = decode_header(attachment)
+            if header.tag != frame_key.tag:
+                raise RemoteProtocolError(f"header: got tag {header.tag}, expected {frame_key.tag} as in the key")
+        except RemoteProtocolError as error:
+            self._dispatcher.reject("malformed")
+            self._warn("malformed frame refused: %s", error)
+            return
+        if len(payload) > self.settings.max_payload_bytes:
+            self._dispatcher.reject("too-large")
+            self._warn(
+                "frame %s/%d refused: payload: got %d bytes, expected at most %d",
+                frame_key.origin,
+                header.sequence,
+                len(payload),
+                self.settings.max_payload_bytes,
+            )
+            return
+        self._dispatcher.offer(frame_key.origin, header, payload, now_ns)
+
+    def _take_report(self, data: bytes, now_ns: int) -> None:
+        try:
+            report = decode(Report, data)
+        except RemoteProtocolError as error:
+            self._warn("report refused: %s", error)
+            return
+        if not self._dispatcher.report(report, now_ns) and self._session is not None:
+            # Without an attachment: "you are not known here, join again".
+            key = keys.dispatch(self.settings.namespace, self.settings.name, report.instance)
+            self._session.publish(key, b"", lane=Lane.CONTROL)
+
+    def _admit(self, question: bytes, reply: Reply, now_ns: int) -> None:
+        assert self._session is not None
+        try:
+            request = decode(JoinRequest, question)
+            error = None
+            if request.protocol != PROTOCOL_VERSION:
+                error = f"protocol: got version {request.protocol}, expected {PROTOCOL_VERSION}; update the older side"
+            else:
+                error = self._dispatcher.join(request, now_ns)
+        except RemoteProtocolError as broken:
+            reply(encode(JoinReply(error=str(broken))))
+            return
+        if error is not None:
+            _log.warning("instance `%s` refused: %s", request.instance, error)
+            reply(encode(JoinReply(error=error)))
+            return
+        self._refresh_observed(self._session)
+        observe = self._dispatcher.tags_of(request.function)
+        _log.info("instance `%s` joined, observing %s", request.instance, ", ".join(map(format_tag, observe)))
+        reply(encode(JoinReply(epoch=self._epoch, observe=observe)))
+
+    def _lose(self, instance: str, now_ns: int) -> None:
+        if self._dispatcher.leave(instance, "instance-lost"):
+            _log.info("instance `%s` is gone", instance)
+            self._dispatcher.pump_all(now_ns)
+
+    def _snapshot(self) -> dict[str, Any]:
+        return {"zipper": self.settings.name, "version": __version__, **self._dispatcher.snapshot()}
+
+    def _flush(self, session: Session) -> None:
+        s = self.settings
+        for delivery in self._dispatcher.take_deliveries():
+            item = delivery.item
+            attachment = DeliveryHeader(item.header, delivery.number, self._epoch, item.origin).encode()
+            session.publish(keys.dispatch(s.namespace, s.name, delivery.instance), item.payload, attachment=attachment)
+        for origin, ack in self._dispatcher.take_acks():
+            session.publish(keys.acks(s.namespace, s.name, origin), encode(ack), lane=Lane.CONTROL)
+
+    def _refresh_observed(self, session: Session) -> None:
+        observed = self._dispatcher.observed
+        for tag in observed:
+            if tag not in self._frame_handles:
+                key = keys.frames_of_tag(self.settings.namespace, tag, self.settings.name)
+                self._frame_handles[tag] = session.subscribe(key, self._on_frame)
+        hello = encode(
+            Hello(
+                protocol=PROTOCOL_VERSION,
+                zipper=self.settings.name,
+                epoch=self._epoch,
+                observed=observed,
+                version=__version__,
+            )
+        )
+        if hello != self._hello:
+            self._hello = hello
+            self._publish_state(session)
+
+    def _publish_state(self, session: Session) -> None:
+        session.publish(keys.state(self.settings.namespace, self.settings.name), self._hello, lane=Lane.CONTROL)
+

@@ -1,0 +1,1 @@
+"""Scripts that make the assets nearfield ships; never imported by the framework itself."""
