@@ -38,11 +38,11 @@ __all__ = [
     "Context",
     "Frame",
     "Header",
+    "Identity",
     "NearfieldError",
     "Sink",
     "Source",
     "StreamFunction",
-    "Identity",
     "__version__",
     "dial",
 ]

@@ -94,7 +94,7 @@ def _nut(u: Field, v: Field, cut: Cut) -> Relief:
 
 
 def _washer(u: Field, v: Field, cut: Cut) -> Relief:
-    bore = 0.44 + 0.14 * cut.bore
+    bore = 0.50 + 0.12 * cut.bore
     distance = without(circle(u, v, 0.92), circle(u, v, bore))
     rho = np.hypot(u, v)
     lathe = np.sin(rho * 90) * 0.0006

@@ -34,8 +34,10 @@ def demo(instances: Instances = 2, fps: Fps = None, loop: Loop = False, json: op
     display: _JsonDisplay | _LiveDisplay | _PlainDisplay
     if json:
         display = _JsonDisplay()
+    elif console.is_terminal:
+        display = _LiveDisplay(console)
     else:
-        display = _LiveDisplay(console) if console.is_terminal else _PlainDisplay()
+        display = _PlainDisplay()
     with display:
         summary = run_line(LineSettings(instances, fps, loop), display, lambda: stopping.is_set)
     if summary is not None:
@@ -52,7 +54,9 @@ def summary_table(summary: dict[str, Any]) -> Table:
     dropped = ", ".join(f"{count} {reason}" for reason, count in summary["dropped"].items()) or "none"
     failed = ", ".join(f"{count} {reason}" for reason, count in summary["failed"].items()) or "none"
     latency = summary["latency_ms"]
-    agreement = "–" if summary["agreement"] is None else f"{summary['agreement']:.1%} of {summary['scored']} scored frames"
+    agreement = (
+        "–" if summary["agreement"] is None else f"{summary['agreement']:.1%} of {summary['scored']} scored frames"
+    )
     seen = ", ".join(f"{label} {count}" for label, count in sorted(summary["seen"].items(), key=lambda item: -item[1]))
     for name, value in (
         ("frames sent", str(summary["sent"])),

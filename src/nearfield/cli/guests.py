@@ -56,7 +56,9 @@ def load_guest(options: GuestOptions) -> tuple[Handler, tuple[int, ...]]:
     Raises:
         UsageError, ConfigError, GuestInvalid, GuestAbiError, ModelInvalid: exit code 2, each.
     """
-    store = ModelStore(model_sources(options.models, options.labels, options.threads))
+    state = StateDirectory.from_environment()
+    record = state.ensure("models") / "admitted"
+    store = ModelStore(model_sources(options.models, options.labels, options.threads), probe_record=record)
     store.load_all()
     guest = Guest.load(
         options.path,
@@ -76,7 +78,7 @@ def load_guest(options: GuestOptions) -> tuple[Handler, tuple[int, ...]]:
         result_tag=result_tag(options.observe, options.emit),
         entry=options.entry,
         instance=options.instance,
-        cache_dir=StateDirectory.from_environment().ensure("modules"),
+        cache_dir=state.ensure("modules"),
     )
     return GuestFunction(options.name, guest), guest.observes
 

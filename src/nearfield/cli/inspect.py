@@ -2,16 +2,80 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from nearfield.cli import options
+from nearfield.cli.output import say, say_json
+from nearfield.errors import GuestInvalid
+from nearfield.sandbox import GuestReport, ImportReport, inspect_guest
 
 GuestFiles = Annotated[list[Path], typer.Argument(metavar="GUEST.wasm...", help="WebAssembly modules.")]
 
+KIB_PER_PAGE = 64
+
 
 def inspect(guests: GuestFiles, json: options.Json = False) -> None:
-    """Say which ABI a guest speaks, what it imports and exports, and whether it would run here."""
-    raise typer.Exit(1)
+    """Say which ABI each guest speaks, what it imports and exports, and whether it would run here.
+
+    Nothing in the guest is run. Exit code 1 when one of them would not run.
+    """
+    all_run = True
+    for number, path in enumerate(guests):
+        if number and not json:
+            say("")
+        try:
+            report = inspect_guest(path)
+        except GuestInvalid as error:
+            all_run = False
+            _print_invalid(path, error, json=json)
+            continue
+        all_run = all_run and report.would_run
+        if json:
+            say_json({"path": str(path), **asdict(report)})
+        else:
+            _print(path, report)
+    if not all_run:
+        raise typer.Exit(1)
+
+
+def _print_invalid(path: Path, error: GuestInvalid, *, json: bool) -> None:
+    if json:
+        say_json({"path": str(path), "abi": None, "why_not": error.what, "would_run": False})
+    else:
+        say(f"{path}\n  would run   no: {error.what}")
+
+
+def _print(path: Path, report: GuestReport) -> None:
+    say(f"{path}  ({report.size_bytes:,} bytes, sha256 {report.sha256[:16]}…)")
+    say(f"  ABI         {report.abi or 'none that is known'}")
+    if report.abi is None:
+        for name, why in report.abis_tried:
+            say(f"    {name}: {why}")
+    memory = _memory(report)
+    if memory:
+        say(f"  memory      {memory}")
+    by_module: dict[str, list[ImportReport]] = defaultdict(list)
+    for entry in report.imports:
+        by_module[entry.module].append(entry)
+    for module, entries in by_module.items():
+        known = [entry.name for entry in entries if entry.why_not is None]
+        if known:
+            provider = entries[0].satisfied_by or module
+            say(f"  imports     {module}: {', '.join(known)}" + ("" if provider == module else f"  (by {provider})"))
+        for entry in entries:
+            if entry.why_not is not None:
+                say(f"  missing     {module}.{entry.name} {entry.signature}: {entry.why_not}")
+    say(f"  exports     {', '.join(export.name for export in report.exports) or 'none'}")
+    say(f"  would run   {'yes' if report.would_run else f'no: {report.why_not}'}")
+
+
+def _memory(report: GuestReport) -> str | None:
+    if report.memory_min_pages is None:
+        return None
+    most = "no maximum" if report.memory_max_pages is None else f"at most {report.memory_max_pages * KIB_PER_PAGE} KiB"
+    return f"{report.memory_min_pages * KIB_PER_PAGE} KiB at first, {most}"

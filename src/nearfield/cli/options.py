@@ -48,7 +48,7 @@ def identity_of(ca: Path | None, certificate: Path | None, key: Path | None) -> 
         return None
     if ca is None or certificate is None or key is None:
         raise UsageError("--ca, --certificate and --key belong together: give all three or none")
-    return load_identity(ca, certificate, key)
+    return load_identity(ca, certificate, key, purposes=["client"])
 
 
 def tags_of(option: str, values: list[str] | None) -> tuple[int, ...]:

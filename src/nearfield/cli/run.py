@@ -26,7 +26,8 @@ Number = TypeVar("Number", int, float)
 
 Target = Annotated[str, typer.Argument(metavar="GUEST.wasm|APP.py[:FUNCTION]", help="What to run.")]
 Name = Annotated[
-    str | None, typer.Option("--name", "-n", metavar="NAME", help="Function name, as in the workflow; default: the file's.")
+    str | None,
+    typer.Option("--name", "-n", metavar="NAME", help="Function name, as in the workflow; default: the file's."),
 ]
 Observe = Annotated[
     list[str] | None,
@@ -34,8 +35,12 @@ Observe = Annotated[
 ]
 Emit = Annotated[
     list[str] | None,
-    typer.Option("--emit", metavar="TAG", help="Tag it may emit; repeat for more; default: any. The first is the tag "
-                 "of results from guests that name none; default: the observed tag + 1."),
+    typer.Option(
+        "--emit",
+        metavar="TAG",
+        help="Tag it may emit; repeat for more; default: any. The first is the tag "
+        "of results from guests that name none; default: the observed tag + 1.",
+    ),
 ]
 Model = Annotated[
     list[str] | None,
@@ -185,7 +190,9 @@ def _choose(file: str, functions: dict[str, StreamFunction], chosen: str) -> Str
         return functions[chosen]
     if len(functions) != 1:
         found = ", ".join(functions) or "none"
-        raise UsageError(f"found {len(functions)} StreamFunctions ({found}), expected 1; choose with FILE:NAME", where=file)
+        raise UsageError(
+            f"found {len(functions)} StreamFunctions ({found}), expected 1; choose with FILE:NAME", where=file
+        )
     return next(iter(functions.values()))
 
 

@@ -158,13 +158,13 @@ class _Report:
 
     def begin(self, name: str, tag: int, zipper: str, *, observed: bool) -> None:
         if self.json:
-            say_json(
-                {"event": "ready", "source": name, "zipper": zipper, "tag": format_tag(tag), "observed": observed}
-            )
+            say_json({"event": "ready", "source": name, "zipper": zipper, "tag": format_tag(tag), "observed": observed})
             return
         say(f"sending `{self.video}` as source `{name}`, tag {format_tag(tag)}, to zipper `{zipper}`; Ctrl-C ends it.")
         if not observed:
-            say(f"no function there observes {format_tag(tag)}: only sinks receive these frames, and none is confirmed.")
+            say(
+                f"no function there observes {format_tag(tag)}: only sinks receive these frames, and none is confirmed."
+            )
 
     def sent(self, sequence: int, payload: bytes) -> None:
         self._count += 1

@@ -29,7 +29,7 @@ from nearfield.zipper import GroupPolicy, Zipper, ZipperSettings
 _log = logging.getLogger("nearfield.serve")
 
 POLL_S = 0.1
-_ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+_ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "localhost"}
 
 ConfigFile = Annotated[Path, typer.Option("--config", "-c", metavar="WORKFLOW", help="The workflow file.")]
 Host = Annotated[str | None, typer.Option(metavar="HOST", help="Listen here, whatever the file says.")]
@@ -105,12 +105,14 @@ def _configured_identity(workflow: Workflow) -> Identity | None:
     files = workflow.certificates
     if files is None:
         return None
-    return load_identity(files.ca, files.certificate, files.key, purposes=["server"])
+    # The workers that we start present the same certificate, as clients.
+    starts_workers = any(function.run is not None for function in workflow.functions)
+    return load_identity(
+        files.ca, files.certificate, files.key, purposes=["server", "client"] if starts_workers else ["server"]
+    )
 
 
-def _add_workers(
-    supervisor: Supervisor, workflow: Workflow, address: Address, configured: Identity | None
-) -> None:
+def _add_workers(supervisor: Supervisor, workflow: Workflow, address: Address, configured: Identity | None) -> None:
     reach = Address(_ANY_ADDRESS.get(address.host, address.host), address.port)
     for function in workflow.functions:
         if function.run is None:

@@ -18,8 +18,8 @@ from nearfield.config.findings import DataPath, Finding, format_path, show
 
 MAX_BYTES = 1024 * 1024
 MAX_ALIASES = 64
-#: A document of 1 MiB without aliases cannot hold more values than it has bytes; this is far above any workflow.
-MAX_VALUES = 100_000
+#: Far above any workflow. PyYAML takes up to a minute for the 500,000 values that 1 MiB can hold, 2 s for these.
+MAX_VALUES = 20_000
 MAX_DEPTH = 64
 MAX_NUMBER_LENGTH = 64
 
@@ -78,6 +78,7 @@ class _Composer(yaml.SafeLoader):
 
     aliases = 0
     depth = 0
+    values = 0
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         event: yaml.Event = self.peek_event()  # type: ignore[no-untyped-call]
@@ -88,6 +89,8 @@ class _Composer(yaml.SafeLoader):
                 raise YamlRefused(line, f"got more than {MAX_ALIASES} aliases, expected at most that many")
         elif isinstance(event, yaml.NodeEvent) and (tag := getattr(event, "tag", None)) is not None:
             raise YamlRefused(line, f"got the tag {show(tag)}, expected plain values; tags are not supported")
+        self.values += 1
+        _check_count(self.values, line)
         self.depth += 1
         if self.depth > MAX_DEPTH:
             raise YamlRefused(line, f"nested more than {MAX_DEPTH} levels deep")
@@ -112,6 +115,11 @@ def _compose(text: str) -> yaml.Node | None:
         raise YamlRefused(composer.line + 1, "got an escape that names no character") from error
     finally:
         composer.dispose()
+
+
+def _check_count(values: int, line: int | None) -> None:
+    if values > MAX_VALUES:
+        raise YamlRefused(line, f"got more than {MAX_VALUES} values, expected at most that many")
 
 
 def _code_point(error: yaml.reader.ReaderError) -> int:
@@ -143,8 +151,7 @@ class _Builder:
         return Document(data, self.lines, self.written)
 
     def value(self, node: yaml.Node, path: DataPath) -> Any:
-        if len(self.lines) > MAX_VALUES:
-            raise YamlRefused(None, f"got more than {MAX_VALUES} values, expected at most that many")
+        _check_count(len(self.lines), None)
         if len(path) > MAX_DEPTH:
             raise YamlRefused(node.start_mark.line + 1, f"nested more than {MAX_DEPTH} levels deep")
         if isinstance(node, yaml.MappingNode):

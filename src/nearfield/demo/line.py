@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import queue
 import socket
 import tempfile
@@ -14,7 +15,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
-import yaml
 
 from nearfield.demo import assets
 from nearfield.demo.child import Child
@@ -91,8 +91,8 @@ def run_line(settings: LineSettings, display: Display, is_stopping: Callable[[],
 
 
 def workflow_text(port: int, instances: int) -> str:
-    """The workflow of the demonstration."""
-    return yaml.safe_dump(
+    """The workflow of the demonstration, in the part of YAML that is JSON."""
+    return json.dumps(
         {
             "name": "factory-line",
             "host": "127.0.0.1",
@@ -110,7 +110,7 @@ def workflow_text(port: int, instances: int) -> str:
             ],
             "models": {"parts": {"path": str(assets.MODEL), "labels": str(assets.LABELS)}},
         },
-        sort_keys=False,
+        indent=2,
     )
 
 
@@ -140,9 +140,7 @@ def _child(stack: ExitStack, *arguments: str) -> Child:
     return child
 
 
-def _wait_for_instances(
-    connection: Connection, wanted: int, serve: Child, is_stopping: Callable[[], bool]
-) -> None:
+def _wait_for_instances(connection: Connection, wanted: int, serve: Child, is_stopping: Callable[[], bool]) -> None:
     give_up_at = time.monotonic() + READY_S
     while _group(connection)["instances"] < wanted and not is_stopping():
         if time.monotonic() > give_up_at:

@@ -14,6 +14,8 @@ from nearfield.errors import RemoteProtocolError
 PROTOCOL_VERSION = 1
 # An acknowledgement repeats this many of the latest released frames, so that a lost one is repaired by the next.
 ACK_HISTORY = 64
+# The frames that an instance may be handed before the first is done; what it can hold without losing any.
+MAX_CREDITS = 1_024
 
 
 class Hello(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,7 +45,7 @@ class JoinRequest(msgspec.Struct, frozen=True, kw_only=True):
         instance: unique name of this instance.
         observe: tags; empty: those the workflow names for this function.
         emit: tags that it may emit; empty: not said.
-        credits: how many frames it takes at a time, the one being handled included; >= 1.
+        credits: how many frames it takes at a time, the one being handled included; 1 to `MAX_CREDITS`.
         runtime: "python", or the ABI of the guest.
         pid: process id, for people.
     """

@@ -18,7 +18,7 @@ _FIXED_BYTES = HEADER_BYTES + _EXTRA.size
 class DeliveryHeader:
     """Attributes:
     header: of the frame.
-    number: counts the deliveries to this instance, from 1.
+    number: identifies the delivery within the epoch; it only grows.
     epoch: incarnation of the zipper that sent it.
     origin: name of the source.
     """

@@ -17,6 +17,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from nearfield.errors import RemoteProtocolError
@@ -24,6 +25,8 @@ from nearfield.frame.names import is_name
 from nearfield.frame.tag import MAX_TAG
 
 ROOT = "nearfield"
+# One way to write each tag: subscriptions match keys letter by letter.
+_TAG = re.compile(r"0|[1-9][0-9]{0,9}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,7 @@ def parse_frame_key(key: str) -> FrameKey:
     _, namespace, _, tag_text, zipper, origin = parts
     if not (is_name(namespace) and is_name(zipper) and is_name(origin)):
         raise RemoteProtocolError(f"key: got `{key[:200]}`, expected plain names without wildcards")
-    if not (tag_text.isascii() and tag_text.isdigit() and len(tag_text) <= 10) or int(tag_text) > MAX_TAG:
+    if not _TAG.fullmatch(tag_text) or int(tag_text) > MAX_TAG:
         raise RemoteProtocolError(f"key: got tag `{tag_text[:20]}`, expected a decimal number from 0 to {MAX_TAG}")
     return FrameKey(namespace, int(tag_text), zipper, origin)
 

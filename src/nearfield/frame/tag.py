@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 from nearfield.errors import UsageError
 
 MAX_TAG = 2**32 - 1
+_TAG = re.compile(r"0x[0-9a-f]{1,16}|0|[1-9][0-9]{0,19}", re.ASCII)
 # YoMo 1.18 and later refuse these to functions; kept free for the framework's own frames (abis.md section 1).
 RESERVED_TAGS = range(0xF000, 0x10000)
 
@@ -22,10 +25,7 @@ def parse_tag(value: int | str) -> int:
         number = value
     else:
         text = value.strip().lower()
-        try:
-            number = int(text, 16) if text.startswith("0x") else int(text, 10)
-        except ValueError:
-            number = None
+        number = int(text, 0) if _TAG.fullmatch(text) else None
     if number is None or not 0 <= number <= MAX_TAG:
         raise UsageError(f"got {value!r}, expected a tag from 0 to {MAX_TAG}, such as 0x10 or 16")
     return number

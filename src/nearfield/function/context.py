@@ -51,5 +51,7 @@ class Context:
             raise UsageError(f"emit: tag {format_tag(number)} is reserved; 0xf000 to 0xffff belong to the framework")
         if self.allowed is not None and number not in self.allowed:
             allowed = ", ".join(map(format_tag, sorted(self.allowed))) or "none"
-            raise UsageError(f"emit: got tag {format_tag(number)}, expected one of those the function declares: {allowed}")
+            raise UsageError(
+                f"emit: got tag {format_tag(number)}, expected one of those the function declares: {allowed}"
+            )
         self.emissions.append((number, payload.encode() if isinstance(payload, str) else bytes(payload)))

@@ -24,17 +24,19 @@ class GuestFunction:
         self._warn = RepeatedWarning(_log)
 
     def handle(self, context: Context) -> None:
-        outcome = self._guest.handle(
-            Invocation(
-                tag=context.tag,
-                payload=context.payload,
-                origin=context.origin,
-                sequence=context.sequence,
-                captured_ns=context.captured_ns,
+        try:
+            outcome = self._guest.handle(
+                Invocation(
+                    tag=context.tag,
+                    payload=context.payload,
+                    origin=context.origin,
+                    sequence=context.sequence,
+                    captured_ns=context.captured_ns,
+                )
             )
-        )
-        for line in outcome.logs:
-            _log.log(_LEVELS[min(line.level, 3)], "guest `%s`: %s", self.name, line.text)
+        finally:
+            for line in self._guest.logs_of_last_call:
+                _log.log(_LEVELS[min(line.level, 3)], "guest `%s`: %s", self.name, line.text)
         if outcome.refused_emits:
             self._warn("function `%s`: %d emitted frames were refused", self.name, outcome.refused_emits)
         for emission in outcome.emissions:

@@ -247,17 +247,16 @@ class Worker:
             self._publish(delivery, context.emissions)
             self._finish(delivery, "completed", "", handler_ns)
         else:
-            self._warn(
-                "function `%s`: frame %s/%d, tag %s: %s",
-                self.settings.function,
-                delivery.origin,
-                header.sequence,
-                format_tag(header.tag),
-                error,
-            )
+            self._warn("%s", self._describe(error, delivery))
             self._finish(delivery, "failed", failure_reason(error), handler_ns)
         if self._on_frame is not None:
             self._on_frame(Frame(delivery.origin, self._connection.zipper, header, data), error, handler_ns)
+
+    def _describe(self, error: NearfieldError, delivery: DeliveryHeader) -> str:
+        if isinstance(error, GuestError):
+            return str(error)  # names function and frame already
+        frame = f"frame {delivery.origin}/{delivery.header.sequence}, tag {format_tag(delivery.header.tag)}"
+        return f"function `{self.settings.function}`: {error}, {frame}"
 
     def _publish(self, delivery: DeliveryHeader, emissions: Sequence[tuple[int, bytes]]) -> None:
         connection = self._connection

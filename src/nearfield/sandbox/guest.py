@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NoReturn
 
-from nearfield.errors import GuestAbiError, GuestError, GuestFailed, GuestInvalid, NearfieldError
+from nearfield.errors import GuestAbiError, GuestError, GuestFailed, GuestInvalid, InternalError, NearfieldError
 from nearfield.media import Resampling
 from nearfield.sandbox.abi import AbiOptions, Speaker, detect
 from nearfield.sandbox.callpath import CallPath, Linked, LinkFailed, Sandbox, Trapped, call_path
@@ -134,7 +134,7 @@ class Guest:
             call = self._host.begin(invocation)
             try:
                 self._run(self._linked, invocation)
-            except GuestError as exc:
+            except (GuestError, InternalError) as exc:
                 raise self._with_place(exc, invocation) from exc.__cause__
             return call.outcome()
 
@@ -172,7 +172,8 @@ class Guest:
             raise
         except Trapped as exc:
             usable = False
-            raise explain(exc, self._host.call, self._memory_bytes()) from None
+            reason = explain(exc, self._host.call, self._memory_bytes())
+            raise reason from reason.__cause__
         except BaseException:
             usable = False
             raise
@@ -197,7 +198,7 @@ class Guest:
             self._end(sandbox)
             if isinstance(cause, GuestError):
                 raise GuestInvalid(f"initialisation: {cause.what}", where=where, hint=cause.hint) from exc
-            raise cause from None
+            raise cause from cause.__cause__
         except GuestInvalid as exc:
             self._end(sandbox)
             raise GuestInvalid(exc.what, where=where, hint=exc.hint) from exc.__cause__
@@ -225,7 +226,7 @@ class Guest:
             sandbox.close()
         self._host.end_instance()
 
-    def _with_place(self, exc: GuestError, invocation: Invocation) -> GuestError:
+    def _with_place(self, exc: NearfieldError, invocation: Invocation) -> NearfieldError:
         frame = f"frame {invocation.origin}/{invocation.sequence}, tag {invocation.tag:#x}"
         return type(exc)(f"{exc.what}, {frame}", where=f"function `{self.name}`", hint=exc.hint)
 

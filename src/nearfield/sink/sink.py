@@ -67,7 +67,7 @@ class Sink:
         return self._connection
 
     def receive(self, timeout_s: float | None = None) -> Frame | None:
-        """The next frame, waiting up to `timeout_s` (None: for ever). None: none came in time, or the sink is closed."""
+        """The next frame, waiting up to `timeout_s` (None: for ever). None: none came in time, or it is closed."""
         while True:
             try:
                 entry = self._mailbox.take(timeout_s)

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Mapping
 
-from nearfield.config import FunctionConfig, ModelConfig
+from nearfield.config import FunctionConfig, ModelConfig, format_duration
 from nearfield.frame import format_tag
 from nearfield.transport import Identity
 
@@ -51,7 +51,7 @@ def worker_command(
         arguments += ["--entry", function.entry]
     arguments += [
         *("--instance", sandbox.instance),
-        *("--deadline", f"{sandbox.deadline_s:g}s"),
+        *("--deadline", format_duration(sandbox.deadline_s)),
         *("--memory", str(sandbox.memory_bytes)),
         *("--max-table", str(sandbox.table_elements)),
         *("--max-output", str(sandbox.output_bytes)),

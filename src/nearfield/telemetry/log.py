@@ -28,7 +28,7 @@ class RepeatedWarning:
         self._last[form] = now
         left_out = self._left_out.pop(form, 0)
         if left_out:
-            self._logger.warning(form + " (and %d more like it)", *values, left_out)
+            self._logger.warning(f"{form} (and %d more like it)", *values, left_out)  # noqa: G004 - a form, not values
         else:
             self._logger.warning(form, *values)
 

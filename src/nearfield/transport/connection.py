@@ -11,8 +11,8 @@ from nearfield.errors import NearfieldError, RefusedError, RemoteProtocolError, 
 from nearfield.frame import keys
 from nearfield.frame.control import PROTOCOL_VERSION, Hello, decode
 from nearfield.transport.address import Address
-from nearfield.transport.session import Handle, Payload, Session, open_client
 from nearfield.transport.certificates import Identity
+from nearfield.transport.session import Handle, Payload, Session, open_client
 
 _log = logging.getLogger(__name__)
 

@@ -5,6 +5,7 @@ Callbacks run on zenoh's threads, and one that blocks holds up every subscriptio
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import json
 import logging
@@ -20,7 +21,6 @@ from nearfield.errors import InternalError, NearfieldError, TransportError
 from nearfield.transport.address import Address
 from nearfield.transport.certificates import Identity
 from nearfield.transport.settings import client_settings, router_settings
-
 
 _log = logging.getLogger(__name__)
 
@@ -60,10 +60,8 @@ class Handle:
     def close(self) -> None:
         undeclare, self._undeclare = self._undeclare, None
         if undeclare is not None:
-            try:
+            with contextlib.suppress(zenoh.ZError):  # the session is closed already, and took this with it
                 undeclare()
-            except zenoh.ZError:
-                pass  # the session is closed already, and took this with it
 
 
 class Session:
@@ -160,7 +158,7 @@ class Session:
         """End the session and all that was declared on it. Idempotent."""
         with self._closing:
             if not self._session.is_closed():
-                self._session.close()
+                self._session.close()  # type: ignore[no-untyped-call]
 
     def __enter__(self) -> Self:
         return self
@@ -203,8 +201,8 @@ def open_client(
 
     Args:
         timeout_s: how long to try; each attempt takes up to 1.5 s.
-        explain: called after a failed attempt, to find out why; an error it returns that no waiting can mend
-            (a `CertificateError`) ends the attempts at once.
+        explain: called for each address after a failed attempt, to find out why. When waiting cannot mend any of
+            them (`CertificateError`), the attempts end at once.
 
     Raises:
         TransportError: nothing could be reached; the reason that `explain` found, if it did.
@@ -219,11 +217,11 @@ def open_client(
         except zenoh.ZError as error:
             reasons = [reason for reason in map(explain, addresses) if reason is not None]
             final = [reason for reason in reasons if isinstance(reason, CertificateError)]
-            if final:
+            if len(final) == len(addresses):
                 raise final[0] from error
             if time.monotonic() >= give_up_at:
                 if reasons:
-                    raise reasons[0] from error
+                    raise [*final, *reasons][0] from error
                 raise TransportError(
                     "no answer over QUIC", where=", ".join(map(str, addresses)), hint="is UDP blocked on the way?"
                 ) from error

@@ -7,12 +7,12 @@ caller calls from one thread.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeVar
 
-from nearfield.frame import RESERVED_TAGS, Header, format_tag
-from nearfield.frame.control import Ack, Done, JoinRequest, Report
+from nearfield.frame import MAX_TAG, RESERVED_TAGS, Header, format_tag, is_name
+from nearfield.frame.control import MAX_CREDITS, Ack, Done, JoinRequest, Report
 from nearfield.zipper.ledger import GroupLedger, IngressLedger
 from nearfield.zipper.streams import Streams
 
@@ -75,7 +75,6 @@ class Instance(Generic[PayloadType]):
     credits: int
     last_report_ns: int
     in_flight: dict[int, tuple[Item[PayloadType], int]] = field(default_factory=dict)
-    next_delivery: int = 1
 
     @property
     def free(self) -> int:
@@ -126,6 +125,8 @@ class Dispatcher(Generic[PayloadType]):
         self._group_of_instance: dict[str, Group[PayloadType]] = {}
         self._streams = Streams()
         self._deliveries: list[Delivery[PayloadType]] = []
+        # One count for all: an instance that joins again must never see a number a second time.
+        self._next_delivery = 1
         self._index_tags()
 
     # ---- what goes out
@@ -174,7 +175,11 @@ class Dispatcher(Generic[PayloadType]):
         if group is None:
             known = ", ".join(f"`{name}`" for name in self._groups) or "none"
             return f"function `{request.function}` is not in this zipper's workflow; listed there: {known}"
+        if not is_name(request.instance):
+            return f"instance name: got {request.instance[:80]!r}, expected a name, which becomes part of a key"
         asked = frozenset(request.observe)
+        if invalid := [tag for tag in asked if not 0 <= tag <= MAX_TAG]:
+            return f"observe: got {invalid[0]}, expected tags from 0 to {MAX_TAG}"
         if not (asked or group.observe):
             return f"function `{request.function}` observes no tag: neither the workflow nor the function names one"
         if asked and group.observe and asked != group.observe:
@@ -184,8 +189,8 @@ class Dispatcher(Generic[PayloadType]):
             )
         if reserved := [tag for tag in asked if tag in RESERVED_TAGS]:
             return f"function `{request.function}` asks for reserved tags {_tags(reserved)}"
-        if request.credits < 1:
-            return f"credits: got {request.credits}, expected at least 1"
+        if not 1 <= request.credits <= MAX_CREDITS:
+            return f"credits: got {request.credits}, expected 1 to {MAX_CREDITS}"
         self.leave(request.instance, "replaced")
         if asked and not group.observe:
             group.observe = asked
@@ -204,8 +209,7 @@ class Dispatcher(Generic[PayloadType]):
         if group is None:
             return False
         instance = group.instances.pop(name)
-        for item, _ in reversed(instance.in_flight.values()):
-            self._give_back(group, item, reason)
+        self._give_back(group, [item for item, _ in instance.in_flight.values()], reason)
         return True
 
     def report(self, report: Report, now_ns: int) -> bool:
@@ -245,7 +249,6 @@ class Dispatcher(Generic[PayloadType]):
         for group in groups:
             group.ledger.received += 1
             group.queue.append(Item(origin, header, payload, now_ns))
-            self._make_room(group)
             self._pump(group, now_ns)
 
     def reject(self, reason: str) -> None:
@@ -278,29 +281,28 @@ class Dispatcher(Generic[PayloadType]):
             for tag in group.observe:
                 self._by_tag.setdefault(tag, []).append(group)
 
-    def _make_room(self, group: Group[PayloadType]) -> None:
-        limit = group.policy.queue if group.policy.mode == "live" else group.policy.queue * COMPLETE_OVERCOMMIT
-        # An instance with credit takes one at once, so the queue may hold one more for a moment.
-        spare = 1 if group.most_free() is not None else 0
-        while len(group.queue) > limit + spare:
-            self._drop(group, group.queue.popleft(), "overflow")
-
     def _pump(self, group: Group[PayloadType], now_ns: int) -> None:
+        limit = group.policy.queue if group.policy.mode == "live" else group.policy.queue * COMPLETE_OVERCOMMIT
         while group.queue:
             if self._is_stale(group, group.queue[0], now_ns):
                 self._drop(group, group.queue.popleft(), "stale")
-                continue
-            instance = group.most_free()
-            if instance is None:
+            elif (instance := group.most_free()) is not None:
+                self._deliver(group, group.queue.popleft(), instance, now_ns)
+            elif len(group.queue) > limit:
+                self._drop(group, group.queue.popleft(), "overflow")
+            else:
                 return
-            item = group.queue.popleft()
-            if item.attempts:
-                group.ledger.redelivered += 1
-            item.attempts += 1
-            number = instance.next_delivery
-            instance.next_delivery += 1
-            instance.in_flight[number] = (item, now_ns)
-            self._deliveries.append(Delivery(instance.name, number, item))
+
+    def _deliver(
+        self, group: Group[PayloadType], item: Item[PayloadType], instance: Instance[PayloadType], now_ns: int
+    ) -> None:
+        if item.attempts:
+            group.ledger.redelivered += 1
+        item.attempts += 1
+        number = self._next_delivery
+        self._next_delivery += 1
+        instance.in_flight[number] = (item, now_ns)
+        self._deliveries.append(Delivery(instance.name, number, item))
 
     def _is_stale(self, group: Group[PayloadType], item: Item[PayloadType], now_ns: int) -> bool:
         max_age_ns = group.policy.max_age_ns
@@ -315,16 +317,15 @@ class Dispatcher(Generic[PayloadType]):
             for number, (_, sent_ns) in instance.in_flight.items()
             if number not in holding and now_ns - sent_ns > TRANSIT_TIMEOUT_NS
         ]
-        for number in reversed(lost):
-            item, _ = instance.in_flight.pop(number)
-            self._give_back(group, item, "lost-in-transit")
+        self._give_back(group, [instance.in_flight.pop(number)[0] for number in lost], "lost-in-transit")
 
-    def _give_back(self, group: Group[PayloadType], item: Item[PayloadType], reason: str) -> None:
-        """An instance will not finish `item`: queue it again at the front, or let it go."""
-        if item.attempts <= group.policy.retries:
-            group.queue.appendleft(item)
-        else:
-            self._drop(group, item, reason)
+    def _give_back(self, group: Group[PayloadType], items: Sequence[Item[PayloadType]], reason: str) -> None:
+        """An instance will not finish `items`, oldest first: queue them again at the front, or let them go."""
+        for item in reversed(items):
+            if item.attempts <= group.policy.retries:
+                group.queue.appendleft(item)
+            else:
+                self._drop(group, item, reason)
 
     def _settle(self, group: Group[PayloadType], item: Item[PayloadType], done: Done) -> None:
         if done.status == "completed":

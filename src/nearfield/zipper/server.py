@@ -13,14 +13,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-
 from nearfield.clock import Clock, SystemClock
 from nearfield.errors import RemoteProtocolError, TransportError
 from nearfield.frame import decode_header, format_tag, keys
 from nearfield.frame.control import PROTOCOL_VERSION, Hello, JoinReply, JoinRequest, Report, decode, encode
 from nearfield.frame.delivery import DeliveryHeader
 from nearfield.telemetry.log import RepeatedWarning
-from nearfield.transport import Address, Handle, Lane, Payload, Reply, Session, Identity, open_router
+from nearfield.transport import Address, Handle, Identity, Lane, Payload, Reply, Session, open_router
 from nearfield.version import __version__
 from nearfield.zipper.dispatcher import Dispatcher, GroupPolicy
 
@@ -256,4 +255,3 @@ class Zipper:
 
     def _publish_state(self, session: Session) -> None:
         session.publish(keys.state(self.settings.namespace, self.settings.name), self._hello, lane=Lane.CONTROL)
-

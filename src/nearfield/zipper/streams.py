@@ -85,9 +85,9 @@ class Streams:
         key = (origin, stream)
         entry = self._streams.get(key)
         if entry is None:
-            entry = self._streams[key] = Stream(origin, stream, self._unacknowledged)
-            if len(self._streams) > MAX_STREAMS:
+            if len(self._streams) >= MAX_STREAMS:
                 self._forget_one()
+            entry = self._streams[key] = Stream(origin, stream, self._unacknowledged)
         else:
             self._streams.move_to_end(key)
         return entry

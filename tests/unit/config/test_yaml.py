@@ -140,7 +140,7 @@ def test_billion_laughs_are_refused_before_they_grow() -> None:
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 8)]
     message = refusal("\n".join(lines))
     assert message in (
-        "w.yaml: got more than 100000 values, expected at most that many",
+        "w.yaml: got more than 20000 values, expected at most that many",
         f"w.yaml:8: got more than {MAX_ALIASES} aliases, expected at most that many",
     )
 
@@ -150,7 +150,13 @@ def test_many_aliases_are_refused() -> None:
     assert refusal(text) == "w.yaml:2: got more than 64 aliases, expected at most that many"
 
 
+def test_too_many_values_are_refused_where_they_begin_to_be() -> None:
+    assert refusal("a: 1\nb:\n" + "-\n" * 20_000) == (
+        "w.yaml:19998: got more than 20000 values, expected at most that many"
+    )
+
+
 def test_few_aliases_that_grow_are_refused() -> None:
     lines = ["a0: &a0 [" + ", ".join("x" * 10) + "]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 6)]
-    assert refusal("\n".join(lines)) == "w.yaml: got more than 100000 values, expected at most that many"
+    assert refusal("\n".join(lines)) == "w.yaml: got more than 20000 values, expected at most that many"

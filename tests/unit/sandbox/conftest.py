@@ -19,8 +19,8 @@ def tiny() -> TinyModels:
 
 @pytest.fixture
 def models(tmp_path: Path, tiny: TinyModels) -> ModelStore:
-    """`adder`: two inputs and one output, f32 (1, 4), with a label for 0; `divider`: the same in i32."""
-    return named_models(tmp_path, {"adder": tiny.adder(), "divider": tiny.divider()}, "sum\n")
+    """`adder`: two inputs and one output, f32 (1, 4), with labels; `divider`: the same in i32."""
+    return named_models(tmp_path, {"adder": tiny.adder(), "divider": tiny.divider()}, "sum\nb\nc\nd\n")
 
 
 @pytest.fixture

@@ -1,0 +1,88 @@
+"""The wire format against golden vectors that were written by hand from its description, in both directions."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from nearfield.errors import RemoteProtocolError
+from nearfield.frame import Header, control, decode_header, keys
+from nearfield.frame.delivery import DeliveryHeader, decode_delivery
+
+HERE = Path(__file__).parent
+HEADERS, DELIVERIES, KEYS, MESSAGES = (
+    json.loads((HERE / f"{name}.json").read_text(encoding="utf-8"))
+    for name in ("headers", "deliveries", "keys", "messages")
+)
+
+
+def by_name(vector: dict[str, Any]) -> str:
+    return str(vector.get("name") or vector.get("kind") or vector.get("of") or vector.get("key"))
+
+
+@pytest.mark.parametrize("vector", HEADERS["valid"], ids=by_name)
+def test_header_has_the_documented_bytes(vector: dict[str, Any]) -> None:
+    header, data = Header(**vector["fields"]), bytes.fromhex(vector["hex"])
+    assert header.encode() == data
+    assert decode_header(data) == header
+
+
+@pytest.mark.parametrize("vector", HEADERS["invalid"], ids=by_name)
+def test_broken_header_is_refused_by_name(vector: dict[str, Any]) -> None:
+    with pytest.raises(RemoteProtocolError, match=vector["message"]):
+        decode_header(bytes.fromhex(vector["hex"]))
+
+
+@pytest.mark.parametrize("vector", DELIVERIES["valid"], ids=by_name)
+def test_delivery_has_the_documented_bytes(vector: dict[str, Any]) -> None:
+    delivery, data = DeliveryHeader(Header(**vector["header"]), **vector["fields"]), bytes.fromhex(vector["hex"])
+    assert delivery.encode() == data
+    assert decode_delivery(data) == delivery
+
+
+@pytest.mark.parametrize("vector", DELIVERIES["invalid"], ids=by_name)
+def test_broken_delivery_is_refused_by_name(vector: dict[str, Any]) -> None:
+    with pytest.raises(RemoteProtocolError, match=vector["message"]):
+        decode_delivery(bytes.fromhex(vector["hex"]))
+
+
+@pytest.mark.parametrize("vector", KEYS["frames"], ids=by_name)
+def test_frame_key_is_read_and_written_as_documented(vector: dict[str, Any]) -> None:
+    key = keys.FrameKey(**vector["fields"])
+    assert str(key) == vector["key"]
+    assert keys.parse_frame_key(vector["key"]) == key
+
+
+@pytest.mark.parametrize("key", KEYS["refused"])
+def test_key_that_is_no_frame_key_is_refused(key: str) -> None:
+    with pytest.raises(RemoteProtocolError, match="key: got"):
+        keys.parse_frame_key(key)
+
+
+@pytest.mark.parametrize("vector", KEYS["expressions"], ids=by_name)
+def test_key_expression_is_as_documented(vector: dict[str, Any]) -> None:
+    assert getattr(keys, vector["of"])(*vector["arguments"]) == vector["key"]
+
+
+@pytest.mark.parametrize("vector", MESSAGES["valid"], ids=by_name)
+def test_control_message_is_read_and_written_as_documented(vector: dict[str, Any]) -> None:
+    kind = getattr(control, vector["kind"])
+    message = msgspec.convert(vector["fields"], kind)
+    assert json.loads(control.encode(message)) == json.loads(vector["json"])
+    for text in (vector["json"], *vector["reads"]):
+        assert control.decode(kind, text.encode()) == message
+
+
+@pytest.mark.parametrize("vector", MESSAGES["refused"], ids=by_name)
+def test_broken_control_message_is_refused_by_name(vector: dict[str, Any]) -> None:
+    with pytest.raises(RemoteProtocolError, match=f"^{vector['kind'].lower()} message: "):
+        control.decode(getattr(control, vector["kind"]), vector["text"].encode())
+
+
+def test_control_message_that_is_no_text_is_refused() -> None:
+    with pytest.raises(RemoteProtocolError, match="^ack message: "):
+        control.decode(control.Ack, b"\xff\xfe")

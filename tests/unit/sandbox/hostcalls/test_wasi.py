@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+import time
+from struct import pack, unpack
+
+import pytest
+
+from nearfield.errors import GuestExited, GuestTimeout
+from nearfield.sandbox.host import Host
+from nearfield.sandbox.hostcalls import wasi
+from nearfield.sandbox.invocation import LogLine
+from nearfield.sandbox.memory import OutOfBounds
+from nearfield.sandbox.shape import Extern, ImportShape
+from nearfield.sandbox.signature import Signature
+
+ALL = 2**32 - 1
+
+
+def vectors(host: Host, *texts: bytes) -> tuple[int, int]:
+    """Texts from 1000 on, their vectors at 0."""
+    at = 1000
+    for index, text in enumerate(texts):
+        host.memory.write(at, text)
+        host.memory.write(index * 8, pack("<II", at, len(text)))
+        at += len(text)
+    return 0, len(texts)
+
+
+def test_there_are_no_arguments_and_no_environment(host: Host) -> None:
+    host.memory.write(0, b"\xff" * 8)
+    assert wasi.nothing_sizes_get(host, 0, 4) == wasi.SUCCESS
+    assert host.memory.read(0, 8) == bytes(8)
+    assert wasi.nothing_get(host, 0, 4) == wasi.SUCCESS
+
+
+def test_clocks_run(host: Host) -> None:
+    before_ns = time.time_ns()
+    assert wasi.clock_time_get(host, wasi.REALTIME, 1, 0) == wasi.SUCCESS
+    assert wasi.clock_time_get(host, wasi.MONOTONIC, 1, 8) == wasi.SUCCESS
+    wall_ns, monotonic_ns = unpack("<QQ", host.memory.read(0, 16))
+    assert before_ns <= wall_ns <= time.time_ns()
+    assert monotonic_ns <= time.monotonic_ns()
+    assert wasi.clock_res_get(host, wasi.REALTIME, 0) == wasi.SUCCESS
+
+
+@pytest.mark.parametrize("clock", [2, 3, ALL])
+def test_other_clocks_do_not_exist(host: Host, clock: int) -> None:
+    assert wasi.clock_time_get(host, clock, 1, 0) == wasi.INVAL
+    assert wasi.clock_res_get(host, clock, 0) == wasi.INVAL
+
+
+def test_random_bytes_fill_the_whole_buffer(host: Host) -> None:
+    assert wasi.random_get(host, 0, 65536) == wasi.SUCCESS
+    assert len(set(host.memory.read(65536 - 64, 64))) > 1
+
+
+def test_random_bytes_outside_memory_are_refused_before_they_are_made(host: Host) -> None:
+    with pytest.raises(OutOfBounds):
+        wasi.random_get(host, 1, ALL)
+
+
+def test_stdout_and_stderr_become_log_lines(host: Host) -> None:
+    assert wasi.fd_write(host, 1, *vectors(host, b"hel", b"lo\nwor", b"ld\n"), 900) == wasi.SUCCESS
+    assert host.memory.read_u32(900) == 12
+    assert wasi.fd_write(host, 2, *vectors(host, b"oops"), 900) == wasi.SUCCESS
+    assert host.call.logs() == (LogLine(1, "hello"), LogLine(1, "world"), LogLine(2, "oops"))
+
+
+def test_a_large_write_is_short(host: Host) -> None:
+    assert wasi.fd_write(host, 1, *vectors(host, b"x" * 20_000, b"y" * 20_000), 900) == wasi.SUCCESS
+    assert host.memory.read_u32(900) == 16 * 1024
+
+
+@pytest.mark.parametrize("fd", [0, 3, ALL])
+def test_other_descriptors_cannot_be_written(host: Host, fd: int) -> None:
+    assert wasi.fd_write(host, fd, 0, 0, 900) == wasi.BADF
+
+
+def test_too_many_vectors_are_refused(host: Host) -> None:
+    assert wasi.fd_write(host, 1, 0, 1025, 900) == wasi.INVAL
+
+
+def test_stdin_is_empty(host: Host) -> None:
+    host.memory.write_u32(900, 7)
+    assert wasi.fd_read(host, 0, 0, 1, 900) == wasi.SUCCESS
+    assert host.memory.read_u32(900) == 0
+    assert wasi.fd_read(host, 3, 0, 1, 900) == wasi.BADF
+
+
+@pytest.mark.parametrize(("fd", "rights"), [(0, 2), (1, 64), (2, 64)])
+def test_the_standard_streams_look_like_a_terminal(host: Host, fd: int, rights: int) -> None:
+    assert wasi.fd_fdstat_get(host, fd, 0) == wasi.SUCCESS
+    assert unpack("<BxHxxxxQQ", host.memory.read(0, 24)) == (2, 0, rights, 0)
+    assert wasi.fd_filestat_get(host, fd, 100) == wasi.SUCCESS
+    assert host.memory.read(116, 1) == b"\2"
+    assert wasi.fd_seek(host, fd, 0, 0, 0) == wasi.SPIPE
+    assert wasi.fd_close(host, fd) == wasi.SUCCESS
+
+
+@pytest.mark.parametrize("fd", [3, ALL])
+def test_nothing_else_is_open(host: Host, fd: int) -> None:
+    assert wasi.fd_fdstat_get(host, fd, 0) == wasi.BADF
+    assert wasi.fd_filestat_get(host, fd, 0) == wasi.BADF
+    assert wasi.fd_seek(host, fd, 0, 0, 0) == wasi.BADF
+    assert wasi.fd_close(host, fd) == wasi.BADF
+
+
+def test_exit_carries_its_status(host: Host) -> None:
+    with pytest.raises(GuestExited, match="status 3"):
+        wasi.proc_exit(host, 3)
+
+
+def subscribe(host: Host, *clocks: tuple[int, int, int]) -> tuple[int, int]:
+    """(user data, timeout in ns, flags) each, on the monotonic clock, at 0."""
+    for index, (user_data, timeout_ns, flags) in enumerate(clocks):
+        content = pack("<QBxxxxxxxIxxxxQQHxxxxxx", user_data, 0, wasi.MONOTONIC, timeout_ns, 0, flags)
+        host.memory.write(index * 48, content)
+    return 0, len(clocks)
+
+
+def test_sleeping_ends_with_the_first_clock(host: Host) -> None:
+    pointer, count = subscribe(host, (7, 10**18, 0), (8, 1000, 0))
+    assert wasi.poll_oneoff(host, pointer, 1000, count, 900) == wasi.SUCCESS
+    assert host.memory.read_u32(900) == 1
+    assert unpack("<QHB", host.memory.read(1000, 11)) == (8, 0, 0)
+
+
+def test_an_absolute_time_in_the_past_is_due_at_once(host: Host) -> None:
+    pointer, count = subscribe(host, (7, 1, 1))
+    assert wasi.poll_oneoff(host, pointer, 1000, count, 900) == wasi.SUCCESS
+
+
+def test_sleeping_never_goes_beyond_the_deadline(host: Host) -> None:
+    host.call.ends_at_s = time.monotonic() + 0.01
+    pointer, count = subscribe(host, (7, 2**64 - 1, 0))
+    with pytest.raises(GuestTimeout):
+        wasi.poll_oneoff(host, pointer, 1000, count, 900)
+
+
+def test_waiting_for_files_is_not_offered(host: Host) -> None:
+    host.memory.write(8, b"\1")
+    assert wasi.poll_oneoff(host, 0, 1000, 1, 900) == wasi.NOTSUP
+
+
+@pytest.mark.parametrize("count", [0, 17, ALL])
+def test_a_senseless_number_of_subscriptions_is_refused(host: Host, count: int) -> None:
+    assert wasi.poll_oneoff(host, 0, 1000, count, 900) == wasi.INVAL
+
+
+def entry(name: str, text: str = "i32 i64 -> i32", module: str = wasi.MODULE) -> ImportShape:
+    return ImportShape(module, name, Extern("function", Signature.of(text)))
+
+
+@pytest.mark.parametrize(
+    ("name", "errno"),
+    [
+        ("fd_prestat_get", wasi.BADF),
+        ("path_open", wasi.BADF),
+        ("sock_accept", wasi.BADF),
+        ("proc_raise", wasi.NOSYS),
+        ("from_the_future", wasi.NOSYS),
+    ],
+)
+def test_every_other_function_answers_with_an_errno_and_a_line(host: Host, name: str, errno: int) -> None:
+    stand_in = wasi.stand_in(entry(name))
+    assert stand_in is not None
+    assert stand_in.body(host, 1, 2) == errno
+    assert host.call.logs() == (LogLine(0, f"wasi: `{name}` is not offered"),)
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        entry("fd_write", "i32 -> i32"),
+        entry("anything", "i32 -> i64"),
+        entry("anything", "f32 -> i32"),
+        entry("anything", "->"),
+        entry("anything", module="env"),
+        ImportShape(wasi.MODULE, "anything", Extern("memory", None, 1)),
+    ],
+)
+def test_nothing_stands_in_for_what_has_no_errno(wanted: ImportShape) -> None:
+    assert wasi.stand_in(wanted) is None
