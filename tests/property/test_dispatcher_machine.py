@@ -315,5 +315,5 @@ class DispatcherMachine(RuleBasedStateMachine):
             assert all(len(group.holding[instance]) <= group.credits[instance] for instance in group.holding)
 
 
-DispatcherMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=60)
+DispatcherMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=50)
 TestDispatcher = DispatcherMachine.TestCase

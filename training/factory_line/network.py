@@ -118,8 +118,8 @@ def _vary(number: tf.Tensor, pictures: tf.Tensor, labels: tf.Tensor, seed: int) 
     key = tf.stack([number, tf.constant(seed, tf.int64)])
     each = (tf.shape(labels)[0], 1, 1, 1)
     x = tf.cast(pictures, tf.float32) / 255
-    x = tf.where(tf.random.stateless_uniform(each, key + 1) < 0.5, x, x[:, :, ::-1])
-    x = tf.where(tf.random.stateless_uniform(each, key + 2) < 0.5, x, x[:, ::-1])
+    x = tf.where(tf.random.stateless_uniform(each, key + 1) < 0.5, x, tf.reverse(x, [2]))
+    x = tf.where(tf.random.stateless_uniform(each, key + 2) < 0.5, x, tf.reverse(x, [1]))
     shift_yx = tf.random.stateless_uniform((2,), key + 3, 0, 7, tf.int32)
     x = tf.pad(x, [[0, 0], [3, 3], [3, 3], [0, 0]], "SYMMETRIC")
     x = x[:, shift_yx[0] : shift_yx[0] + MODEL_WH[1], shift_yx[1] : shift_yx[1] + MODEL_WH[0]]

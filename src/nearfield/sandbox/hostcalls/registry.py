@@ -26,9 +26,10 @@ _OFFERED = (
     wasmedge_tensorflowlite_b,
     wasmedge_tensorflow,
 )
-_KNOWN: dict[tuple[str, str], HostImport] = {
-    (entry.module, entry.name): entry for offered in _OFFERED for entry in offered.FUNCTIONS
-}
+#: Every host function with a meaning of its own.
+FUNCTIONS: tuple[HostImport, ...] = tuple(entry for offered in _OFFERED for entry in offered.FUNCTIONS)
+
+_KNOWN = {(entry.module, entry.name): entry for entry in FUNCTIONS}
 MODULES = frozenset(module for module, _ in _KNOWN)
 
 

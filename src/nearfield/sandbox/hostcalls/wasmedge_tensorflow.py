@@ -30,8 +30,8 @@ _SIGNATURES_A = {
     "clear_input": "i64 ->",
     "clear_output": "i64 ->",
 }
-# Handles and lengths of nothing are 0; running nothing is a failure.
-_RESULTS_A = {"run_session": 1}
+# Running nothing is a failure; handles and lengths of nothing are 0.
+_RESULTS_A = {"run_session": 1, "create_session": 0, "get_output_tensor": 0, "get_tensor_len": 0}
 
 _PARAMS_B = {
     "create_session": 3,
@@ -48,10 +48,10 @@ _PARAMS_B = {
 }
 
 
-def _failing(name: str, result: int) -> Any:
+def _failing(name: str, result: int | None) -> Any:
     text = f"{MODULE}.{name}: this host runs TensorFlow Lite models only; convert the model to .tflite"
 
-    def fail(host: Host, *_: int) -> int:
+    def fail(host: Host, *_: int) -> int | None:
         host.call.log(WARNING, text)
         return result
 
@@ -59,7 +59,7 @@ def _failing(name: str, result: int) -> Any:
 
 
 _A = tuple(
-    HostImport(MODULE, f"{MODULE}_{name}", Signature.of(signature), _failing(name, _RESULTS_A.get(name, 0)), 0, _NOTE)
+    HostImport(MODULE, f"{MODULE}_{name}", Signature.of(signature), _failing(name, _RESULTS_A.get(name)), 0, _NOTE)
     for name, signature in _SIGNATURES_A.items()
 )
 _B = tuple(

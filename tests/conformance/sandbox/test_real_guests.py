@@ -1,0 +1,87 @@
+"""Guests as compilers make them, from `guests/`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from nearfield.errors import GuestFailed
+from nearfield.inference import ModelSource, ModelStore
+from nearfield.sandbox import Emission, Guest, Invocation, inspect_guest
+from tests.unit.sandbox.kit import ROOT, TESTDATA
+
+GUESTS = ROOT / "guests"
+MODEL = TESTDATA / "mobilenet_v1_0.75_192_quant.tflite"
+LABELS = TESTDATA / "imagenet_labels.txt"
+PICTURE = TESTDATA / "hot_dog.jpg"
+
+HOT_DOG = 935
+
+
+def guest_file(name: str) -> Path:
+    path = GUESTS / name / f"{name}.wasm"
+    if not path.exists():
+        pytest.skip(f"guests/{name}/{name}.wasm is not built")
+    return path
+
+
+def needs_test_data() -> None:
+    for path in (MODEL, LABELS, PICTURE):
+        if not path.exists():
+            pytest.skip(f"{path.name} is not at hand")
+
+
+def frame(payload: bytes) -> Invocation:
+    return Invocation(0x10, payload, "cam-1", 1, 0)
+
+
+@pytest.mark.parametrize("instance", ["frame", "worker"])
+@pytest.mark.parametrize(
+    ("name", "abi"), [("uppercase", "nearfield-v1"), ("bindgen-upper", "wasmedge-bindgen-0.4")]
+)
+def test_text_comes_back_in_upper_case(name: str, abi: str, instance: str) -> None:
+    guest = Guest.load(guest_file(name), name=name, models=ModelStore({}), result_tag=0x11, instance=instance)
+    assert guest.abi == abi
+    for text in (b"hello", b"x" * 50_000, b"hello again"):
+        assert guest.handle(frame(text)).emissions == (Emission(0x11, text.upper()),)
+    guest.close()
+
+
+def test_a_rust_error_is_a_failure_with_its_text() -> None:
+    guest = Guest.load(guest_file("bindgen-upper"), name="upper", models=ModelStore({}), result_tag=0x11)
+    with pytest.raises(GuestFailed, match="function `upper`: `infer` failed: payload: got 0 bytes"):
+        guest.handle(frame(b""))
+    assert guest.handle(frame(b"a")).emissions == (Emission(0x11, b"A"),)
+
+
+def test_a_picture_is_recognised_with_a_model_of_the_host() -> None:
+    needs_test_data()
+    store = ModelStore({"food": ModelSource(MODEL, LABELS)}, probe=False)
+    guest = Guest.load(guest_file("recognise"), name="recognise", models=store)
+    outcome = guest.handle(frame(PICTURE.read_bytes()))
+    (emission,) = outcome.emissions
+    found = json.loads(emission.payload)
+    assert (emission.tag, found["index"]) == (0x11, HOT_DOG)
+    assert "hot dog" in found["label"]
+    assert outcome.model_ns > 0
+    with pytest.raises(GuestFailed, match="payload is no JPEG"):
+        guest.handle(frame(b"no picture"))
+    assert guest.handle(frame(PICTURE.read_bytes())).emissions == (emission,)
+
+
+@pytest.mark.parametrize("name", ["bindgen-classify-a", "bindgen-classify-b"])
+def test_a_picture_is_recognised_with_a_model_inside_the_guest(name: str) -> None:
+    needs_test_data()
+    guest = Guest.load(guest_file(name), name=name, models=ModelStore({}), result_tag=0x11)
+    payloads = {guest.handle(frame(PICTURE.read_bytes())).emissions[0].payload for _ in range(3)}
+    assert json.loads(payloads.pop())["index"] == HOT_DOG
+    assert payloads == set()
+
+
+@pytest.mark.parametrize("path", sorted(GUESTS.glob("*/*.wasm")), ids=lambda path: path.stem)
+def test_every_guest_of_this_repository_would_run(path: Path) -> None:
+    report = inspect_guest(path)
+    assert report.why_not is None
+    assert report.would_run
