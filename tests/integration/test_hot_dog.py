@@ -25,9 +25,9 @@ HOT_DOG = 934 + BACKGROUND_CLASSES
 HOUSE_CATS = range(281 + BACKGROUND_CLASSES, 286 + BACKGROUND_CLASSES)
 SOME_CAT = range(281 + BACKGROUND_CLASSES, 294 + BACKGROUND_CLASSES)
 
-# Every second of 300 pictures, at a pace that one slow core can follow.
-PICTURES = 150
-PACE = ["--every", "2", "--fps", "15"]
+# Every third of 300 pictures, at a pace that one slow core can follow.
+PICTURES = 100
+PACE = ["--every", "3", "--fps", "10"]
 HALF = PICTURES // 2
 
 AGREES_AT_LEAST = 0.9

@@ -40,13 +40,6 @@ class WindowMachine(RuleBasedStateMachine):
         assert self.window.release(sequences) == expected
         self.held = {n: entry for n, entry in self.held.items() if n not in sequences}
 
-    @rule(keep=st.sets(st.sampled_from([1, 2])))
-    def release_tags(self, keep: set[int]) -> None:
-        gone = [n for n, (tag, _, _) in self.held.items() if tag not in keep]
-        assert self.window.release_tags_except(keep) == len(gone)
-        for number in gone:
-            del self.held[number]
-
     @rule()
     def clear(self) -> None:
         assert self.window.clear() == len(self.held)
@@ -59,7 +52,7 @@ class WindowMachine(RuleBasedStateMachine):
     @rule()
     def repeat_all(self) -> None:
         assert self.numbers(self.window.all(self.now_ns)) == list(self.held)
-        self.held = {n: (tag, self.now_ns, after_ns) for n, (tag, _, after_ns) in self.held.items()}
+        self.held = {n: (tag, self.now_ns, RESEND_AFTER_NS) for n, (tag, _, _) in self.held.items()}
 
     @rule()
     def repeat_overdue(self) -> None:

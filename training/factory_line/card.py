@@ -1,6 +1,7 @@
 """Writes the model card from what was measured."""
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +10,10 @@ from training.factory_line.camera import SOURCE_JPEG_QUALITY
 from training.factory_line.labels import LABELS
 from training.factory_line.measure import TensorFacts, accuracy
 from training.factory_line.video import FPS, SCORED_VISIBLE
+
+
+# From `PlacedPart.draw`: the span is twice the radius, and bolts are longer by an eighth.
+PART_SPAN: Final = "a part spanning about 115 to 205 of the picture's 640 pixels"
 
 
 @dataclass(frozen=True)
@@ -145,10 +150,6 @@ Seeds are fixed: pictures and video are the same on every run, weights on the sa
 versions. It takes about 25 minutes on two cores; `--quick` is a smoke run of about a minute that
 writes elsewhere.
 """
-
-
-# From `PlacedPart.draw`: the span is twice the radius, and bolts are longer by an eighth.
-PART_SPAN = "a part spanning about 115 to 205 of the picture's 640 pixels"
 
 
 def _percent(share: float) -> str:

@@ -48,14 +48,16 @@ class PythonFunction:
 
     def __init__(self, call: PythonHandler) -> None:
         self._call = call
-        self._runner = asyncio.Runner() if inspect.iscoroutinefunction(call) else None
+        self._runner: asyncio.Runner | None = None
 
     def handle(self, context: Context) -> None:
         try:
             result = self._call(context)
-            if self._runner is not None:
-                self._runner.run(result)  # type: ignore[arg-type]
-        except Exception as error:
+            # Asked of the result, since an object with an asynchronous `__call__` does not show that it is one.
+            if inspect.isawaitable(result):
+                self._runner = self._runner or asyncio.Runner()
+                self._runner.run(_finish(result))
+        except (Exception, asyncio.CancelledError) as error:
             raise HandlerFailed(_describe(error)) from error
 
     def close(self) -> None:
@@ -63,7 +65,11 @@ class PythonFunction:
             self._runner.close()
 
 
-def _describe(error: Exception) -> str:
+async def _finish(result: Awaitable[None]) -> None:
+    await result
+
+
+def _describe(error: BaseException) -> str:
     """One line: the class, the message, and the line of the handler that raised."""
     frames = traceback.extract_tb(error.__traceback__)
     place = f" at {frames[-1].filename.rsplit('/', 1)[-1]}:{frames[-1].lineno}" if frames else ""

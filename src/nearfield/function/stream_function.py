@@ -9,6 +9,7 @@ from typing import Self, TypeVar
 
 from nearfield.errors import UsageError
 from nearfield.frame import check_name, parse_tag
+from nearfield.frame.control import MAX_CREDITS
 from nearfield.function.handler import PythonFunction, PythonHandler
 from nearfield.function.worker import Observer, Worker, WorkerSettings, WorkerStatistics
 from nearfield.transport import DEFAULT_ZIPPER, Connection, as_connection
@@ -37,7 +38,7 @@ class StreamFunction:
         zipper: `host:port`, several separated by commas to try in turn, or a connection of your own.
         observe: tags; none: those in the workflow.
         emit: tags it may emit; None: any that is not reserved.
-        credits: frames that the zipper hands out before the first is done, at least 1.
+        credits: frames that the zipper hands out before the first is done, 1 to 1024.
 
     Raises:
         UsageError: an ill-formed name or tag.
@@ -58,8 +59,8 @@ class StreamFunction:
         self.zipper = zipper
         self.observe = tuple(map(parse_tag, observe))
         self.emit = None if emit is None else frozenset(map(parse_tag, emit))
-        if credits < 1:
-            raise UsageError(f"credits: got {credits}, expected at least 1")
+        if not 1 <= credits <= MAX_CREDITS:
+            raise UsageError(f"credits: got {credits}, expected 1 to {MAX_CREDITS}")
         self.credits = credits
         self.namespace = namespace
         self.handler = handler
@@ -120,8 +121,9 @@ class StreamFunction:
 
     def stop(self) -> None:
         """End `run` after the frame at hand, and wait for a thread that `start` made. Idempotent."""
-        if self._worker is not None:
-            self._worker.stop()
+        worker = self._worker
+        if worker is not None:
+            worker.stop()
         if self._thread is not None:
             self._thread.join(timeout=10.0)
             self._thread = None
@@ -132,9 +134,10 @@ class StreamFunction:
         Raises:
             UsageError: it is not running.
         """
-        if self._worker is None:
+        worker = self._worker
+        if worker is None:
             raise UsageError(f"function `{self.name}` is not running")
-        return self._worker.statistics()
+        return worker.statistics()
 
     def __enter__(self) -> Self:
         return self.start()

@@ -22,7 +22,17 @@ from nearfield.errors import (
     TransportError,
 )
 from nearfield.frame import Frame, format_tag, keys
-from nearfield.frame.control import PROTOCOL_VERSION, Done, Hello, JoinReply, JoinRequest, Status, decode, encode
+from nearfield.frame.control import (
+    MAX_CREDITS,
+    PROTOCOL_VERSION,
+    Done,
+    Hello,
+    JoinReply,
+    JoinRequest,
+    Status,
+    decode,
+    encode,
+)
 from nearfield.frame.delivery import DeliveryHeader, decode_delivery
 from nearfield.function.context import Context
 from nearfield.function.handler import Handler
@@ -35,8 +45,6 @@ _log = logging.getLogger(__name__)
 
 HEARTBEAT_S = 0.5
 JOIN_TIMEOUT_S = 3.0
-# Above any credit that is granted; a zipper that exceeds it has its oldest deliveries dropped, and sends them again.
-MAILBOX_FRAMES = 1_024
 
 Observer = Callable[[Frame, "NearfieldError | None", int], None]
 """Called after each frame with the frame, its error or None, and nanoseconds in the handler."""
@@ -86,8 +94,9 @@ class Worker:
         self._connection = connection
         self._clock = clock or SystemClock()
         self._on_frame = on_frame
+        self._epoch = 0
         self._progress = Progress(self.instance)
-        self._mailbox: Mailbox[tuple[Payload, DeliveryHeader]] = Mailbox(MAILBOX_FRAMES)
+        self._mailbox: Mailbox[tuple[Payload, DeliveryHeader]] = Mailbox(MAX_CREDITS)
         self._stopping = threading.Event()
         self._must_join = threading.Event()
         self._refused: RefusedError | None = None
@@ -158,7 +167,9 @@ class Worker:
             pid=os.getpid(),
         )
         connection = self._connection
-        self._progress.rejoin(connection.state.epoch)
+        # The zipper may send frames before its reply is read here, so the epoch is set before.
+        expected = connection.state.epoch
+        self._progress.rejoin(expected)
         answer = connection.session.ask(
             keys.join(connection.namespace, connection.zipper), encode(request), timeout_s=JOIN_TIMEOUT_S
         )
@@ -168,18 +179,22 @@ class Worker:
         if reply.error is not None:
             raise RefusedError(reply.error, where=f"zipper `{connection.zipper}`")
         self.observe = reply.observe
-        if reply.epoch != connection.state.epoch:
+        if reply.epoch != expected:
             self._progress.rejoin(reply.epoch)
+        self._epoch = reply.epoch
 
     def _rejoin(self) -> None:
         try:
             self._ask_to_join()
-            _log.info("joined zipper `%s` again", self._connection.zipper)
         except RefusedError as error:
             self._refused = error
             self.stop()
-        except TransportError:
+        except (TransportError, RemoteProtocolError):
             self._must_join.set()  # at the next heartbeat
+        else:
+            # What asked for this in the meantime is answered with it; joining twice would give frames out twice.
+            self._must_join.clear()
+            _log.info("joined zipper `%s` again", self._connection.zipper)
 
     # ---- zenoh's threads
 
@@ -196,7 +211,7 @@ class Worker:
             self._mailbox.put((payload, delivery))
 
     def _on_state(self, state: Hello, is_new: bool) -> None:
-        if is_new:
+        if state.epoch != self._epoch:
             self._must_join.set()
 
     # ---- the reporting thread

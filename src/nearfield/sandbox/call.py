@@ -14,8 +14,10 @@ RESERVED_TAGS = range(0xF000, 0x10000)
 # `fail` keeps this much of the reason (docs/abi.md).
 MAX_REASON_BYTES = 1024
 
-ERROR = 3
-WARNING = 2
+WARNING, ERROR = 2, 3
+
+# What Rust prints below every panic.
+_NO_WORDS = "note: run with `RUST_BACKTRACE"
 
 
 class Call:
@@ -98,7 +100,7 @@ class Call:
 
     def last_words(self) -> str | None:
         """What the guest had to say at its end: a Rust panic with its place, else the last warning or error."""
-        texts = [line.text for line in self.logs() if line.level >= WARNING]
+        texts = [line.text for line in self.logs() if line.level >= WARNING and not line.text.startswith(_NO_WORDS)]
         for index, text in enumerate(texts):
             if " panicked at " in text:
                 return " ".join(texts[index : index + 2])

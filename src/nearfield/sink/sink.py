@@ -47,7 +47,7 @@ class Sink:
     ) -> None:
         if queue < 1:
             raise UsageError(f"queue: got {queue}, expected at least 1 frame")
-        self.tags = tuple(map(parse_tag, tags))
+        self.tags = tuple(dict.fromkeys(map(parse_tag, tags)))
         self.malformed = 0
         self._connection = connection = as_connection(zipper, namespace=namespace)
         self._clock = clock or SystemClock()
@@ -113,6 +113,8 @@ class Sink:
         try:
             frame_key = keys.parse_frame_key(key)
             header = decode_header(attachment)
+            if header.tag != frame_key.tag:
+                raise RemoteProtocolError(f"header: got tag {header.tag}, expected {frame_key.tag} as in the key")
         except RemoteProtocolError as error:
             self.malformed += 1
             self._warn("malformed frame ignored: %s", error)

@@ -7,7 +7,7 @@ import logging
 import secrets
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from types import TracebackType
 from typing import Literal, Self
@@ -24,6 +24,7 @@ _log = logging.getLogger(__name__)
 LIVE_WINDOW = 2
 COMPLETE_WINDOW = 16
 UPKEEP_S = 0.1
+_MAX_NS = 2**64 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,8 @@ class Source:
         self._connection = connection = as_connection(zipper, namespace=namespace)
         self._clock = clock or SystemClock()
         self._changed = threading.Condition()
+        # A tag stays observed in `complete` while a zipper restarts and its functions have not joined it again.
+        self._observed = set(connection.state.observed)
         self._waiting: Outgoing | None = None
         self._resend: list[Outgoing] = []
         self._next_sequence = 0
@@ -127,13 +130,16 @@ class Source:
             The frame's sequence number.
 
         Raises:
-            UsageError: no tag, or one that cannot be sent.
+            UsageError: no tag, or one that cannot be sent; a time that is no u64.
             TransportError: the source is closed, or there was no room in time.
         """
         number = self._tag if tag is None else _sendable(tag)
         if number is None:
             raise UsageError("send: no tag; give one to `send` or when the source is made")
         now_ns = self._clock.wall_ns()
+        for name, value in (("captured_ns", captured_ns), ("deadline_ns", deadline_ns)):
+            if value is not None and not 0 <= value <= _MAX_NS:
+                raise UsageError(f"{name}: got {value}, expected nanoseconds from 0 to 2**64 - 1")
         with self._changed:
             self._check_open()
             header = Header(
@@ -147,7 +153,7 @@ class Source:
             self._next_sequence += 1
             self._offered += 1
             frame = Outgoing(header, payload)
-            if number in self._connection.state.observed:
+            if number in self._observed:
                 if self.mode == "live":
                     self._replaced += self._waiting is not None
                     self._waiting = None if self._window.has_room else frame
@@ -209,8 +215,8 @@ class Source:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None:
-            self.flush()
+        if kind is None and not self.flush():
+            _log.warning("source `%s`: closed with %d frames that the zipper did not confirm", self.name, self.in_flight)
         self.close()
 
     # ---- inside
@@ -235,7 +241,9 @@ class Source:
     def _publish(self, frame: Outgoing) -> None:
         connection = self._connection
         key = keys.FrameKey(connection.namespace, frame.header.tag, connection.zipper, self.name)
-        connection.session.publish(str(key), frame.payload, attachment=frame.header.encode())
+        # The frame may have waited here; zippers take the time between capture and sending for its age.
+        header = replace(frame.header, sent_ns=self._clock.wall_ns())
+        connection.session.publish(str(key), frame.payload, attachment=header.encode())
 
     def _on_ack(self, key: str, payload: Payload, attachment: bytes) -> None:
         try:
@@ -250,20 +258,24 @@ class Source:
 
     def _on_state(self, state: Hello, is_new: bool) -> None:
         with self._changed:
-            if is_new:
-                if self.mode == "complete":
+            if self.mode == "complete":
+                self._observed.update(state.observed)
+                if is_new:
                     self._resend = self._window.all(self._clock.monotonic_ns())
-                else:
-                    self._unacknowledged += self._window.clear()
             else:
-                self._released += self._window.release_tags_except(state.observed)
+                self._observed = set(state.observed)
+                if is_new:
+                    self._unacknowledged += self._window.clear()
             self._changed.notify_all()
+
+    def _has_work(self) -> bool:
+        return self._closed or bool(self._resend) or (self._waiting is not None and self._window.has_room)
 
     def _keep(self) -> None:
         """Sends what waits, and repairs losses; on a thread of its own, since publishing may wait."""
         while True:
             with self._changed:
-                self._changed.wait(UPKEEP_S)
+                self._changed.wait_for(self._has_work, UPKEEP_S)
                 if self._closed:
                     return
                 now_ns = self._clock.monotonic_ns()

@@ -49,11 +49,6 @@ class Window:
         """Forget frames. Returns how many of them were held."""
         return sum(self._sent.pop(sequence, None) is not None for sequence in sequences)
 
-    def release_tags_except(self, observed: Iterable[int]) -> int:
-        """Forget frames whose tags nobody observes any longer: no acknowledgement will come."""
-        keep = set(observed)
-        return self.release([n for n, sent in self._sent.items() if sent.frame.header.tag not in keep])
-
     def clear(self) -> int:
         """Forget all. Returns how many there were."""
         count = len(self._sent)
@@ -63,7 +58,7 @@ class Window:
     def all(self, now_ns: int) -> list[Outgoing]:
         """Every frame, to be sent once more, as to a zipper that restarted."""
         for sent in self._sent.values():
-            sent.sent_ns = now_ns
+            sent.sent_ns, sent.resend_after_ns = now_ns, RESEND_AFTER_NS
         return [sent.frame for sent in self._sent.values()]
 
     def overdue(self, now_ns: int) -> list[Outgoing]:

@@ -28,7 +28,7 @@ class RestartPolicy:
     """Decides after each exit of one worker; the delay doubles with each quick failure."""
 
     def __init__(self) -> None:
-        self._failures = 0
+        self._next_delay_s = FIRST_DELAY_S
 
     def after_exit(self, status: int, lived_s: float) -> Restart | GiveUp:
         """What to do about an exit.
@@ -40,9 +40,9 @@ class RestartPolicy:
         if status == EXIT_CONFIGURATION:
             return GiveUp()
         if lived_s >= STABLE_AFTER_S:
-            self._failures = 0
-        delay_s = min(FIRST_DELAY_S * 2**self._failures, MAX_DELAY_S)
-        self._failures += 1
+            self._next_delay_s = FIRST_DELAY_S
+        delay_s = self._next_delay_s
+        self._next_delay_s = min(2 * delay_s, MAX_DELAY_S)
         return Restart(delay_s)
 
 

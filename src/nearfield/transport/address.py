@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from nearfield.errors import UsageError
@@ -45,7 +46,9 @@ def parse_address(text: str) -> Address:
             )
         rest = tail
     if rest.startswith("["):
-        host, _, after = rest[1:].partition("]")
+        host, bracket, after = rest[1:].partition("]")
+        if not bracket or after[:1] not in ("", ":"):
+            host = ""  # not closed, or something else than a port behind it
         port_text = after.removeprefix(":") if after else str(DEFAULT_PORT)
     elif rest.count(":") > 1:
         host, port_text = rest, str(DEFAULT_PORT)
@@ -54,6 +57,6 @@ def parse_address(text: str) -> Address:
         port_text = port_text if colon else str(DEFAULT_PORT)
     if not host or any(c.isspace() or c in "/?#" for c in host):
         raise UsageError(f"address: got `{text}`, expected `host:port`, such as localhost:{DEFAULT_PORT}")
-    if not (port_text.isascii() and port_text.isdigit()) or not 1 <= int(port_text) <= 65535:
+    if not re.fullmatch("[0-9]{1,5}", port_text) or not 1 <= int(port_text) <= 65535:
         raise UsageError(f"address: got port `{port_text}` in `{text}`, expected 1 to 65535")
     return Address(host, int(port_text))

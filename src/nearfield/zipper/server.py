@@ -15,7 +15,7 @@ from typing import Any
 
 from nearfield.clock import Clock, SystemClock
 from nearfield.errors import RemoteProtocolError, TransportError
-from nearfield.frame import decode_header, format_tag, keys
+from nearfield.frame import decode_header, format_tag, is_name, keys
 from nearfield.frame.control import PROTOCOL_VERSION, Hello, JoinReply, JoinRequest, Report, decode, encode
 from nearfield.frame.delivery import DeliveryHeader
 from nearfield.telemetry.log import RepeatedWarning
@@ -155,6 +155,7 @@ class Zipper:
                 for name in self._dispatcher.tick(now_ns):
                     _log.warning("instance `%s` fell silent; its frames go to others", name)
                 self._publish_state(self._session)
+                self._flush(self._session)
             try:
                 event = self._inbox.get(timeout=max(0.0, (next_tick_ns - now_ns) / 1e9))
             except queue.Empty:
@@ -188,6 +189,8 @@ class Zipper:
     def _take_report(self, data: bytes, now_ns: int) -> None:
         try:
             report = decode(Report, data)
+            if not is_name(report.instance):
+                raise RemoteProtocolError(f"report message: instance {report.instance[:80]!r} is no name")
         except RemoteProtocolError as error:
             self._warn("report refused: %s", error)
             return

@@ -8,7 +8,16 @@ import pytest
 import wasmtime
 from wasmtime import TrapCode
 
-from nearfield.sandbox.callpath import CallPath, FastPath, HostImport, Linked, LinkFailed, OrdinaryPath, Trapped, call_path
+from nearfield.sandbox.callpath import (
+    CallPath,
+    FastPath,
+    HostImport,
+    Linked,
+    LinkFailed,
+    OrdinaryPath,
+    Trapped,
+    call_path,
+)
 from nearfield.sandbox.callpath.contract import Closed
 from nearfield.sandbox.engine import engine, ticker
 from nearfield.sandbox.host import NoMemory
@@ -163,9 +172,7 @@ def test_the_deadline_covers_the_start_function(link: Link) -> None:
 
 
 def test_a_deadline_may_be_set_anew(link: Link) -> None:
-    linked, _ = link(
-        '(module (func (export "spin") (loop (br 0))) (func (export "nop")))', {"spin": "->", "nop": "->"}
-    )
+    linked, _ = link('(module (func (export "spin") (loop (br 0))) (func (export "nop")))', {"spin": "->", "nop": "->"})
     sandbox = linked.instantiate(Limits(), ticks())
     sandbox.set_deadline(ticker().arm(0.02))
     with pytest.raises(Trapped):

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.unit.inference.conftest import TinyModels
+from tests.unit.sandbox.kit import host_with, load, named_models, own_guest
 
 from nearfield.errors import GuestError, GuestExited
 from nearfield.inference import ModelStore
@@ -14,8 +16,6 @@ from nearfield.sandbox import Invocation
 from nearfield.sandbox.callpath import HostImport
 from nearfield.sandbox.hostcalls.registry import FUNCTIONS
 from nearfield.sandbox.memory import OutOfBounds
-from tests.unit.inference.conftest import TinyModels
-from tests.unit.sandbox.kit import host_with, load, named_models, own_guest
 
 U32, U64 = 2**32 - 1, 2**64 - 1
 PAGE = 65536
@@ -110,7 +110,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> ModelStore:
 numbers = st.one_of(st.integers(0, 64), st.sampled_from((PAGE - 1, PAGE, U32 - 1, U32)), st.integers(0, U32))
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, deadline=None, derandomize=True)
 @given(st.lists(st.tuples(st.sampled_from(FUNCTIONS), st.lists(numbers, min_size=9, max_size=9)), max_size=12))
 def test_any_sequence_of_calls_ends_in_errnos(store: ModelStore, calls: list[tuple[HostImport, list[int]]]) -> None:
     """What may come out of a host function: an integer, nothing, `OutOfBounds`, or an error about the guest."""

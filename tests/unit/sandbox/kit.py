@@ -63,7 +63,9 @@ def write(tmp_path: Path, text: str, name: str = "guest.wasm") -> Path:
     return path
 
 
-def load(tmp_path: Path, text: str, *, limits: Limits | None = None, models: ModelStore | None = None, **options: Any) -> Guest:
+def load(
+    tmp_path: Path, text: str, *, limits: Limits | None = None, models: ModelStore | None = None, **options: Any
+) -> Guest:
     """Assemble and load a guest called `f`."""
     store = ModelStore({}) if models is None else models
     return Guest.load(write(tmp_path, text), name="f", models=store, limits=limits, **options)

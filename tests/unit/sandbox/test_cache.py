@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 import wasmtime
+from tests.unit.sandbox.kit import ECHO
 
 from nearfield.sandbox import cache as cache_module
 from nearfield.sandbox.cache import CompileCache
 from nearfield.sandbox.engine import engine
-from tests.unit.sandbox.kit import ECHO
 
 HASH, OTHER_HASH = "a" * 64, "b" * 64
 
@@ -49,13 +49,17 @@ def test_a_stored_module_is_loaded(cache: CompileCache, module: wasmtime.Module)
     assert cache.load(OTHER_HASH) is None
 
 
-def test_another_process_of_this_user_loads_it_too(cache: CompileCache, module: wasmtime.Module, directory: Path) -> None:
+def test_another_process_of_this_user_loads_it_too(
+    cache: CompileCache, module: wasmtime.Module, directory: Path
+) -> None:
     cache.store(HASH, module)
     again = CompileCache.open(directory)
     assert again is not None and again.load(HASH) is not None
 
 
-def test_directory_and_files_are_this_users_alone(cache: CompileCache, module: wasmtime.Module, directory: Path) -> None:
+def test_directory_and_files_are_this_users_alone(
+    cache: CompileCache, module: wasmtime.Module, directory: Path
+) -> None:
     cache.store(HASH, module)
     assert oct(directory.stat().st_mode & 0o777) == "0o700"
     assert {oct(path.stat().st_mode & 0o777) for path in directory.iterdir()} == {"0o600"}
@@ -96,7 +100,9 @@ def test_a_file_renamed_to_another_modules_name_is_not_loaded(
     assert cache.load(HASH) is None
 
 
-def test_a_file_from_another_cache_is_not_loaded(tmp_path: Path, cache: CompileCache, module: wasmtime.Module, directory: Path) -> None:
+def test_a_file_from_another_cache_is_not_loaded(
+    tmp_path: Path, cache: CompileCache, module: wasmtime.Module, directory: Path
+) -> None:
     foreign_directory = tmp_path / "foreign"
     foreign = CompileCache.open(foreign_directory)
     assert foreign is not None
@@ -106,7 +112,9 @@ def test_a_file_from_another_cache_is_not_loaded(tmp_path: Path, cache: CompileC
     assert cache.load(HASH) is None
 
 
-def test_a_file_that_others_may_write_is_not_loaded(cache: CompileCache, module: wasmtime.Module, directory: Path) -> None:
+def test_a_file_that_others_may_write_is_not_loaded(
+    cache: CompileCache, module: wasmtime.Module, directory: Path
+) -> None:
     cache.store(HASH, module)
     only_file(directory).chmod(0o666)
     assert cache.load(HASH) is None
@@ -165,7 +173,11 @@ def test_a_damaged_key_is_not_used(cache: CompileCache, directory: Path, caplog:
 
 
 def test_a_full_disk_only_costs_the_cache(
-    cache: CompileCache, module: wasmtime.Module, directory: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    cache: CompileCache,
+    module: wasmtime.Module,
+    directory: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")

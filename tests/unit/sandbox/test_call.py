@@ -1,19 +1,21 @@
 from __future__ import annotations
 
 import pytest
+from tests.unit.sandbox.kit import FRAME
 
 from nearfield.errors import GuestTimeout
 from nearfield.sandbox import Emission, Limits, LogLine
 from nearfield.sandbox.call import Call
 from nearfield.sandbox.invocation import MAX_LOG_CHARACTERS, clean_text
-from tests.unit.sandbox.kit import FRAME
 
 
 def call(limits: Limits | None = None, emit: frozenset[int] | None = None) -> Call:
     return Call(FRAME, limits or Limits(), emit)
 
 
-@pytest.mark.parametrize(("tag", "allowed"), [(0, True), (0xEFFF, True), (0xF000, False), (0xFFFF, False), (2**32 - 1, True)])
+@pytest.mark.parametrize(
+    ("tag", "allowed"), [(0, True), (0xEFFF, True), (0xF000, False), (0xFFFF, False), (2**32 - 1, True)]
+)
 def test_without_a_list_all_but_reserved_tags_may_be_emitted(tag: int, allowed: bool) -> None:
     assert call().may_emit(tag, 1) is allowed
 
@@ -93,6 +95,12 @@ def test_last_words_are_a_panic_with_its_place() -> None:
     record = call()
     record.write_stream(2, b"\nthread 'main' panicked at src/lib.rs:5:9:\nboom\nnote: run with `RUST_BACKTRACE=1`\n")
     assert record.last_words() == "thread 'main' panicked at src/lib.rs:5:9: boom"
+
+
+def test_last_words_are_a_panic_of_an_older_compiler_too() -> None:
+    record = call()
+    record.write_stream(2, b"thread 'main' panicked at 'boom', src/lib.rs:5:9\nnote: run with `RUST_BACKTRACE=1`\n")
+    assert record.last_words() == "thread 'main' panicked at 'boom', src/lib.rs:5:9"
 
 
 def test_last_words_are_the_last_warning_otherwise() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.unit.sandbox.kit import ECHO, FRAME, load, own_guest
 
 from nearfield.errors import (
     ConfigError,
@@ -23,7 +24,6 @@ from nearfield.errors import (
 )
 from nearfield.sandbox import Emission, Guest, Invocation, Limits, LogLine
 from nearfield.sandbox.callpath import CallPath, FastPath, OrdinaryPath
-from tests.unit.sandbox.kit import ECHO, FRAME, load, own_guest
 
 SHORT = Limits(deadline_s=0.05)
 
@@ -252,7 +252,11 @@ def test_a_failure_without_a_reason_is_one_too(guest: LoadGuest) -> None:
 
 
 def test_a_reason_is_cut_at_1024_bytes(guest: LoadGuest) -> None:
-    failing = guest(own_guest("(memory.fill (i32.const 0) (i32.const 97) (i32.const 5000)) (call $fail (i32.const 0) (i32.const 5000)) (i32.const 1)"))
+    failing = guest(
+        own_guest(
+            "(memory.fill (i32.const 0) (i32.const 97) (i32.const 5000)) (call $fail (i32.const 0) (i32.const 5000)) (i32.const 1)"
+        )
+    )
     with pytest.raises(GuestFailed, match=": a{1024},"):
         failing.handle(FRAME)
 
@@ -291,9 +295,7 @@ def test_emissions_of_a_failed_call_are_gone(guest: LoadGuest) -> None:
 
 def test_last_words_come_with_the_trap_and_all_lines_stay_readable(guest: LoadGuest) -> None:
     panicking = guest(
-        own_guest(
-            "(call $log (i32.const 3) (i32.const 0) (i32.const 4)) unreachable", '(data (i32.const 0) "boom")'
-        )
+        own_guest("(call $log (i32.const 3) (i32.const 0) (i32.const 4)) unreachable", '(data (i32.const 0) "boom")')
     )
     with pytest.raises(GuestTrapped, match="unreachable code reached: boom, frame cam-1/1841"):
         panicking.handle(FRAME)
@@ -313,7 +315,9 @@ def test_a_loop_of_host_calls_ends_at_its_deadline(guest: LoadGuest) -> None:
         looping.handle(FRAME)
 
 
-@pytest.mark.parametrize("where", ["(start $spin)", '(export "_initialize" (func $spin))', '(export "nearfield_observe" (func $spin))'])
+@pytest.mark.parametrize(
+    "where", ["(start $spin)", '(export "_initialize" (func $spin))', '(export "nearfield_observe" (func $spin))']
+)
 def test_an_endless_loop_while_loading_refuses_the_guest(guest: LoadGuest, where: str) -> None:
     with pytest.raises(GuestInvalid, match=r"guest.wasm: initialisation: used up its deadline of 0.05 s in `spin`"):
         guest(own_guest("i32.const 0", f"(func $spin (loop (br 0))) {where}"), limits=SHORT)
@@ -366,9 +370,18 @@ def test_memory_that_grew_meanwhile_is_used_at_its_new_place(guest: LoadGuest) -
 @pytest.mark.parametrize(
     ("module", "message"),
     [
-        (own_guest("i32.const 0", memory="65536"), "export `memory`: got at least 4294967296 bytes, expected at most 268435456"),
-        (own_guest("i32.const 0", '(table (export "t") 10001 funcref)'), "export `t`: got at least 10001 elements, expected at most 10000"),
-        (own_guest("i32.const 0", "(table 1000000 funcref)"), "cannot be instantiated: table minimum size of 1000000 elements"),
+        (
+            own_guest("i32.const 0", memory="65536"),
+            "export `memory`: got at least 4294967296 bytes, expected at most 268435456",
+        ),
+        (
+            own_guest("i32.const 0", '(table (export "t") 10001 funcref)'),
+            "export `t`: got at least 10001 elements, expected at most 10000",
+        ),
+        (
+            own_guest("i32.const 0", "(table 1000000 funcref)"),
+            "cannot be instantiated: table minimum size of 1000000 elements",
+        ),
     ],
 )
 def test_a_huge_declared_minimum_is_refused(guest: LoadGuest, module: str, message: str) -> None:
@@ -392,7 +405,9 @@ def test_an_emit_flood_is_refused_and_counted(guest: LoadGuest) -> None:
 
 
 def test_too_many_bytes_are_refused(guest: LoadGuest) -> None:
-    large = guest(own_guest("(call $emit (i32.const 1) (i32.const 0) (i32.const 101))"), limits=Limits(output_bytes=100))
+    large = guest(
+        own_guest("(call $emit (i32.const 1) (i32.const 0) (i32.const 101))"), limits=Limits(output_bytes=100)
+    )
     with pytest.raises(GuestFailed, match="returned 2"):
         large.handle(FRAME)
 
@@ -484,7 +499,9 @@ def test_every_missing_import_is_named_with_its_reason(guest: LoadGuest) -> None
             (import "nearfield_v1" "emit" (func (param i32)))
             (import "nearfield_v1" "memory" (memory 1))
             (memory (export "memory2") 1)
-            (func (export "nearfield_handle") (result i32) i32.const 0))""".replace('(memory (export "memory2") 1)', '(export "memory" (memory 0))')
+            (func (export "nearfield_handle") (result i32) i32.const 0))""".replace(
+                '(memory (export "memory2") 1)', '(export "memory" (memory 0))'
+            )
         )
     assert str(caught.value).partition("guest.wasm: ")[2] == (
         "imports that this host does not offer: `env.magic` (no such module), `nearfield_v1.emitt` (no such function), "
@@ -500,7 +517,10 @@ def test_every_missing_import_is_named_with_its_reason(guest: LoadGuest) -> None
             '(func (export "nearfield_handle") (param i32) (result i32) i32.const 0)',
             r"export `nearfield_handle`: got \(i32\) -> i32, expected a function \(\) -> i32",
         ),
-        ('(global (export "nearfield_handle") i32 (i32.const 0))', "export `nearfield_handle`: got global, expected a function"),
+        (
+            '(global (export "nearfield_handle") i32 (i32.const 0))',
+            "export `nearfield_handle`: got global, expected a function",
+        ),
         (
             '(func (export "nearfield_handle") (result i32) i32.const 0) (func (export "nearfield_init"))',
             r"export `nearfield_init`: got \(\) -> \(\), expected a function \(\) -> i32",

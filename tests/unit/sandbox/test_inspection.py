@@ -5,10 +5,10 @@ import json
 from pathlib import Path
 
 import pytest
+from tests.unit.sandbox.kit import ECHO, write
 
 from nearfield.errors import GuestInvalid
 from nearfield.sandbox import Limits, inspect_guest
-from tests.unit.sandbox.kit import ECHO, write
 
 
 def test_a_guest_that_would_run_is_described_whole(tmp_path: Path) -> None:
@@ -73,9 +73,11 @@ def test_a_declared_minimum_above_the_limit_is_a_reason(tmp_path: Path) -> None:
 
 
 def test_nothing_of_the_module_runs(tmp_path: Path) -> None:
-    looping = ECHO.replace("(module", "(module (start $spin) (func $spin (loop (br 0)))", 1).replace(
-        "(func $spin (loop (br 0)))", "", 1
-    ).replace("(memory (export", "(func $spin (loop (br 0))) (memory (export", 1)
+    looping = (
+        ECHO.replace("(module", "(module (start $spin) (func $spin (loop (br 0)))", 1)
+        .replace("(func $spin (loop (br 0)))", "", 1)
+        .replace("(memory (export", "(func $spin (loop (br 0))) (memory (export", 1)
+    )
     assert inspect_guest(write(tmp_path, looping)).would_run
 
 

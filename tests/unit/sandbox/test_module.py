@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 import wasmtime
+from tests.unit.sandbox.kit import ECHO, write
 
 from nearfield.errors import GuestInvalid
 from nearfield.sandbox.module import check_beginning, compile_binary, read_binary
-from tests.unit.sandbox.kit import ECHO, write
 
 MODULE = b"\0asm\x01\0\0\0"
 COMPONENT = b"\0asm\x0d\0\x01\0"

@@ -26,7 +26,9 @@ def imports(*names: str) -> tuple[ImportShape, ...]:
     return tuple(ImportShape(*name.split("."), function("->")) for name in names)
 
 
-@pytest.mark.parametrize(("exports", "name"), [(OWN, "nearfield-v1"), (BINDGEN, "wasmedge-bindgen-0.4"), (OWN | BINDGEN, "nearfield-v1")])
+@pytest.mark.parametrize(
+    ("exports", "name"), [(OWN, "nearfield-v1"), (BINDGEN, "wasmedge-bindgen-0.4"), (OWN | BINDGEN, "nearfield-v1")]
+)
 def test_the_abi_is_told_from_the_exports(exports: dict[str, Extern], name: str) -> None:
     found = detect(ModuleShape((), exports))
     assert found.abi is not None and found.abi.name == name
@@ -47,7 +49,10 @@ def test_every_abi_says_why_it_does_not_fit() -> None:
     [
         (ModuleShape((), {"memory": MEMORY, "yomo_handler": function("->")}), "YoMo guest"),
         (ModuleShape(imports("env.yomo_write"), {"memory": MEMORY}), "YoMo guest"),
-        (ModuleShape(imports("wasmedge-bindgen.return_result"), BINDGEN), "wasmedge-bindgen guest of a version before 0.4"),
+        (
+            ModuleShape(imports("wasmedge-bindgen.return_result"), BINDGEN),
+            "wasmedge-bindgen guest of a version before 0.4",
+        ),
         (ModuleShape((), {"memory": MEMORY, "_start": function("->")}), "plain WASI command"),
     ],
 )
@@ -61,7 +66,10 @@ def test_shapes_of_other_hosts_are_recognised(module: ModuleShape, recognised: s
     ("change", "why"),
     [
         ({"allocate": function("->")}, r"export `allocate`: got () -> (), expected a function (i32) -> i32"),
-        ({"deallocate": MEMORY}, r"export `deallocate`: got memory of at least 1, expected a function (i32, i32) -> ()"),
+        (
+            {"deallocate": MEMORY},
+            r"export `deallocate`: got memory of at least 1, expected a function (i32, i32) -> ()",
+        ),
         ({"memory": function("->")}, "no exported memory named `memory`"),
         ({"infer": function("-> i32")}, "no exported function (i32, i32) -> i32"),
     ],

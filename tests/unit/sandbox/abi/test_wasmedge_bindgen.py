@@ -3,6 +3,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tests.unit.sandbox.abi.bindgen_guest import BALANCE_OF_EARLIER_CALLS, ECHO, ERROR, TWO, UNIT, bindgen_guest
+from tests.unit.sandbox.kit import load
 
 from nearfield.errors import ConfigError, GuestAbiError, GuestFailed, GuestOutputExceeded, GuestTrapped
 from nearfield.sandbox import Emission, Guest, Invocation, Limits
@@ -10,8 +12,6 @@ from nearfield.sandbox.abi import AbiOptions
 from nearfield.sandbox.abi.wasmedge_bindgen import choose_entry, result_tag_of
 from nearfield.sandbox.shape import Extern, ModuleShape
 from nearfield.sandbox.signature import Signature
-from tests.unit.sandbox.abi.bindgen_guest import BALANCE_OF_EARLIER_CALLS, ECHO, ERROR, TWO, UNIT, bindgen_guest
-from tests.unit.sandbox.kit import load
 
 TAG = 0x11
 
@@ -50,7 +50,9 @@ def test_nothing_stays_allocated(tmp_path: Path, other: str) -> None:
     """The books of a kept instance are even, whatever kind of answer it gave before."""
     # The body under test runs for payload "x...", the report for an empty one.
     body = other.partition("(call $deallocate (local.get $p) (local.get $n))")[2].rpartition(")\n      )")[0]
-    report = BALANCE_OF_EARLIER_CALLS.partition("(call $deallocate (local.get $p) (local.get $n))")[2].rpartition(")\n      )")[0]
+    report = BALANCE_OF_EARLIER_CALLS.partition("(call $deallocate (local.get $p) (local.get $n))")[2].rpartition(
+        ")\n      )"
+    )[0]
     both = bindgen_guest(f"(if (result i32) (local.get $n) (then {body}) (else {report}))")
     books = guest(tmp_path, both, instance="worker")
     for _ in range(3):
@@ -90,7 +92,7 @@ def test_a_pointer_outside_memory_is_a_failure(tmp_path: Path, answer: str) -> N
 
 
 def test_an_allocation_outside_memory_is_a_failure(tmp_path: Path) -> None:
-    lying = ECHO.replace('(local.get $at))\n      (func $deallocate', '(i32.const -1))\n      (func $deallocate')
+    lying = ECHO.replace("(local.get $at))\n      (func $deallocate", "(i32.const -1))\n      (func $deallocate")
     with pytest.raises(GuestFailed, match="pointer outside its memory"):
         guest(tmp_path, lying).handle(frame(b"x"))
 

@@ -5,6 +5,7 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
+from tests.unit.sandbox.kit import FRAME, Buffer
 
 from nearfield.inference import ModelStore
 from nearfield.media import Resampling
@@ -12,7 +13,6 @@ from nearfield.sandbox.host import Host
 from nearfield.sandbox.hostcalls import wasmedge_image as image
 from nearfield.sandbox.limits import Limits
 from nearfield.sandbox.memory import OutOfBounds
-from tests.unit.sandbox.kit import FRAME, Buffer
 
 SOURCE, TARGET, SIZE = 0, 30_000, 8
 LAYOUTS = {"rgb8": 0, "bgr8": 1, "rgb32f": 2, "bgr32f": 3}
@@ -67,9 +67,12 @@ def test_generation_b_decodes_into_each_layout_whatever_its_name(host: Host, nam
 @pytest.mark.parametrize(("name", "kind"), [("jpg", "png"), ("png", "jpeg")])
 def test_generation_a_takes_only_the_format_of_its_name(host: Host, name: str, kind: str) -> None:
     assert BODIES[f"wasmedge_image_load_{name}_to_rgb8"](host, *put(host, picture(kind)), 4, 4, TARGET) == image.FAIL
-    assert BODIES[f"wasmedge_image_load_{name}_to_rgb8"](
-        host, *put(host, picture({"jpg": "jpeg", "png": "png"}[name])), 4, 4, TARGET
-    ) == image.SUCCESS
+    assert (
+        BODIES[f"wasmedge_image_load_{name}_to_rgb8"](
+            host, *put(host, picture({"jpg": "jpeg", "png": "png"}[name])), 4, 4, TARGET
+        )
+        == image.SUCCESS
+    )
 
 
 @pytest.mark.parametrize("content", [b"", b"no picture", picture("jpeg")[:100]])
@@ -85,7 +88,9 @@ def test_a_picture_without_pixels_fails(host: Host, width: int, height: int) -> 
     assert BODIES["wasmedge_image_load_png_to_rgb8"](host, *source, width, height, TARGET) == image.FAIL
 
 
-@pytest.mark.parametrize(("layout", "limit"), [(4, 10_000), (2**32 - 1, 10_000), (0, 4 * 4 * 3 - 1), (2, 4 * 4 * 12 - 1)])
+@pytest.mark.parametrize(
+    ("layout", "limit"), [(4, 10_000), (2**32 - 1, 10_000), (0, 4 * 4 * 3 - 1), (2, 4 * 4 * 12 - 1)]
+)
 def test_generation_b_checks_layout_and_room(host: Host, layout: int, limit: int) -> None:
     assert BODIES["load_image"](host, *put(host, picture("png")), 4, 4, layout, TARGET, limit) == image.FAIL
 
@@ -108,5 +113,3 @@ def test_the_resampling_of_generation_b_is_a_setting(models: ModelStore) -> None
         results[resampling] = host.memory.read(TARGET, 192), host.memory.read(TARGET + 1000, 192)
     aligned, smooth = results[Resampling.ALIGN_CORNERS], results[Resampling.AREA_SMOOTH]
     assert aligned[0] == aligned[1] == smooth[1] != smooth[0]
-
-
