@@ -136,7 +136,7 @@ class Reader:
 
     def finish(self, name: str) -> str:
         """Wait until a background command ends by itself; returns what it printed."""
-        started = self._running.pop(name)
+        started = self._running[name]
         status = started.process.wait(COMMAND_TIMEOUT_S)
         assert status == 0, f"`{started.command}` ended with status {status}:\n{started.output()}"
         return started.output()

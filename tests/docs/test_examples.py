@@ -43,6 +43,6 @@ def test_function_in_python_measures_what_the_source_in_python_sends(tmp_path: P
     assert len(measured) == PICTURES // 2
     by_sequence = {entry["sequence"]: entry["json"]["brightness"] for entry in measured}
     # The first two seconds grow brighter, from black.
-    rising = [by_sequence[number] for number in sorted(by_sequence)]
+    rising = [by_sequence[number] for number in sorted(by_sequence) if number < 50]
     assert rising == sorted(rising)
     assert rising[0] < 0.2 < rising[-1]

@@ -44,7 +44,7 @@ class Plan:
     video_frames: int
 
 
-FULL: Final = Plan(280, 3, 22, 100, video.FRAMES)
+FULL: Final = Plan(280, 3, 16, 100, video.FRAMES)
 SMOKE: Final = Plan(6, 2, 2, 2, 30)
 
 

@@ -11,7 +11,6 @@ from training.factory_line.labels import LABELS
 from training.factory_line.measure import TensorFacts, accuracy
 from training.factory_line.video import FPS, SCORED_VISIBLE
 
-
 # From `PlacedPart.draw`: the span is twice the radius, and bolts are longer by an eighth.
 PART_SPAN: Final = "a part spanning about 115 to 205 of the picture's 640 pixels"
 

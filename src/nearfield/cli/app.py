@@ -11,6 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from nearfield.errors import NearfieldError
+from nearfield.supervised import end_with_supervisor
 
 EXIT_INTERRUPTED = 130
 
@@ -54,6 +55,7 @@ def nearfield() -> None:
 
 def main() -> None:
     """Run a command and exit: 0 done, 1 failed, 2 usage or configuration, 130 interrupted."""
+    end_with_supervisor()
     try:
         app()
     except NearfieldError as error:

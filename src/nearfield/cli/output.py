@@ -39,9 +39,11 @@ def payload_as_json(payload: bytes) -> dict[str, Any]:
     except UnicodeDecodeError:
         return {"base64": base64.b64encode(payload).decode()}
     try:
-        return {"json": json.loads(text, parse_constant=_refuse)}
+        value = json.loads(text, parse_constant=_refuse)
+        _encode(value)  # not all that can be read can be written: half of a surrogate pair cannot
     except (ValueError, RecursionError):
         return {"text": text}
+    return {"json": value}
 
 
 def payload_as_text(payload: bytes) -> str:

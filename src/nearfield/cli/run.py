@@ -18,7 +18,7 @@ from nearfield.config import parse_duration, parse_size
 from nearfield.errors import NearfieldError, UsageError
 from nearfield.frame import Frame, check_name, format_tag, name_from
 from nearfield.function import Handler, PythonFunction, StreamFunction, Worker, WorkerSettings
-from nearfield.supervise import end_with_parent
+from nearfield.supervised import is_supervised
 from nearfield.telemetry import configure_logging
 from nearfield.transport import DEFAULT_ZIPPER, dial
 
@@ -59,7 +59,6 @@ Instance = Annotated[
 Deadline = Annotated[str, typer.Option(metavar="DURATION", help="Wall-clock limit of one call.")]
 Memory = Annotated[str, typer.Option(metavar="SIZE", help="Memory limit of the sandbox.")]
 Credits = Annotated[int, typer.Option(metavar="N", min=1, max=64, help="Frames to take before the first is done.")]
-Supervisor = Annotated[int | None, typer.Option(hidden=True)]
 Hidden = typer.Option(hidden=True)
 
 
@@ -83,7 +82,6 @@ def run(
     max_log_lines: Annotated[int, Hidden] = 100,
     max_module: Annotated[str, Hidden] = "64MiB",
     max_handles: Annotated[int, Hidden] = 64,
-    supervisor: Supervisor = None,
     namespace: options.Namespace = "default",
     ca: options.Ca = None,
     certificate: options.Certificate = None,
@@ -95,8 +93,6 @@ def run(
 
     A guest gets a fresh sandbox for every frame, and nothing of this machine but the models named here.
     """
-    if supervisor is not None:
-        end_with_parent(supervisor)
     configure_logging(verbose=verbose)
     observed = options.tags_of("--observe", observe)
     allowed = options.tags_of("--emit", emit)
@@ -139,7 +135,7 @@ def run(
         )
         worker.join()
         stopping = Stopping(worker.stop)
-        _announce(worker, plan, connection.zipper, json=json, quiet=supervisor is not None)
+        _announce(worker, plan, connection.zipper, json=json, quiet=is_supervised())
         worker.run()
     finally:
         connection.close()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import queue
 import subprocess
 import sys
@@ -14,6 +13,7 @@ import time
 from typing import Any
 
 from nearfield.errors import NearfieldError, TransportError
+from nearfield.supervised import supervised_environment
 
 STOP_GRACE_S = 3.0
 
@@ -38,7 +38,7 @@ class Child:
             stderr=self._errors,
             text=True,
             start_new_session=True,
-            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            env=supervised_environment(),
         )
         self._reader = threading.Thread(target=self._read, name=f"read-{self.name}", daemon=True)
         self._reader.start()

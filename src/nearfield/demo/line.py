@@ -77,7 +77,7 @@ def run_line(settings: LineSettings, display: Display, is_stopping: Callable[[],
         serve.expect("ready", READY_S)
         connection = dial(zipper)
         stack.callback(connection.close)
-        display.step(f"starting the sink, and {settings.instances} instances: WebAssembly sandbox, TensorFlow Lite model")
+        display.step(f"starting {settings.instances} instances in WebAssembly sandboxes, with a TensorFlow Lite model")
         watch = _child(stack, "watch", "--tag", TAG_RESULT, "--zipper", zipper)
         _wait_for_instances(connection, settings.instances, serve, is_stopping)
         watch.expect("ready", READY_S)

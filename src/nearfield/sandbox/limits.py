@@ -10,6 +10,9 @@ MIB = 1024 * 1024
 # Bounds of a WebAssembly page (core specification, 4.2.8).
 PAGE_BYTES = 65536
 
+# Compilers make one table for indirect calls.
+MAX_TABLES = 4
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -18,7 +21,7 @@ class Limits:
     Attributes:
         deadline_s: wall-clock seconds for instantiation, initialisation and handling of one frame together.
         memory_bytes: size of the guest's linear memory, growth included.
-        table_elements: elements of all its tables.
+        table_elements: elements of each of its tables, of which it may have `MAX_TABLES`.
         output_bytes: sum of the payloads it may emit for one frame.
         emitted_frames: how many frames it may emit for one frame.
         log_lines: lines it may log during one call; further ones are counted, not kept.

@@ -216,7 +216,7 @@ class Source:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if kind is None and not self.flush():
-            _log.warning("source `%s`: closed with %d frames that the zipper did not confirm", self.name, self.in_flight)
+            _log.warning("source `%s`: closed with %d frames not confirmed by the zipper", self.name, self.in_flight)
         self.close()
 
     # ---- inside

@@ -1,7 +1,6 @@
 """Worker processes: starting, restarting, ending."""
 
 from nearfield.supervise.command import worker_command
-from nearfield.supervise.orphan import end_with_parent
 from nearfield.supervise.restart import GiveUp, Restart, RestartPolicy, describe_exit
 from nearfield.supervise.supervisor import Supervisor
 
@@ -11,6 +10,5 @@ __all__ = [
     "RestartPolicy",
     "Supervisor",
     "describe_exit",
-    "end_with_parent",
     "worker_command",
 ]

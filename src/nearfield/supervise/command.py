@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Mapping
 
@@ -28,7 +27,7 @@ def worker_command(
     """
     assert function.run is not None
     sandbox = function.sandbox
-    arguments = [sys.executable, "-m", "nearfield", "run", str(function.run), "--supervisor", str(os.getpid())]
+    arguments = [sys.executable, "-m", "nearfield", "run", str(function.run)]
     arguments += ["--name", function.name, "--zipper", zipper, "--namespace", namespace]
     arguments += ["--credits", str(function.credits)]
     for tag in function.observe:

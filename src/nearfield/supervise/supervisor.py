@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import subprocess
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from nearfield.supervise.restart import GiveUp, RestartPolicy, describe_exit
+from nearfield.supervised import supervised_environment
 
 _log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ class Supervisor:
     """Keeps worker processes running.
 
     All methods must be called from one thread that lives as long as the process: the kernel ends the workers when the
-    thread that started them ends (see `nearfield.supervise.orphan`).
+    thread that started them ends (see `nearfield.supervised`).
     """
 
     def __init__(self) -> None:
@@ -80,7 +80,7 @@ class Supervisor:
     def _start(self, worker: _Worker, now: float) -> None:
         # A session of its own: Ctrl-C on the terminal reaches us only, and we end the workers in order.
         worker.process = subprocess.Popen(
-            worker.command, stdin=subprocess.DEVNULL, start_new_session=True, env={**_ENVIRONMENT, **os.environ}
+            worker.command, stdin=subprocess.DEVNULL, start_new_session=True, env=supervised_environment(_ENVIRONMENT)
         )
         worker.started_at = now
         worker.start_at = None

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import sys
-import time
+
+from nearfield.clock import Clock, SystemClock
 
 REPEAT_INTERVAL_S = 10.0
 
@@ -12,17 +13,20 @@ REPEAT_INTERVAL_S = 10.0
 class RepeatedWarning:
     """Logs the first warning of each form at once, and later ones at most every 10 s with the number left out."""
 
-    def __init__(self, logger: logging.Logger, interval_s: float = REPEAT_INTERVAL_S) -> None:
+    def __init__(
+        self, logger: logging.Logger, interval_s: float = REPEAT_INTERVAL_S, *, clock: Clock | None = None
+    ) -> None:
         self._logger = logger
-        self._interval_s = interval_s
-        self._last: dict[str, float] = {}
+        self._interval_ns = round(interval_s * 1e9)
+        self._clock = clock or SystemClock()
+        self._last: dict[str, int] = {}
         self._left_out: dict[str, int] = {}
 
     def __call__(self, form: str, *values: object) -> None:
         """Log `form % values`; `form` is the key."""
-        now = time.monotonic()
+        now = self._clock.monotonic_ns()
         last = self._last.get(form)
-        if last is not None and now - last < self._interval_s:
+        if last is not None and now - last < self._interval_ns:
             self._left_out[form] = self._left_out.get(form, 0) + 1
             return
         self._last[form] = now

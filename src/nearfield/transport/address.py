@@ -55,7 +55,7 @@ def parse_address(text: str) -> Address:
     else:
         host, colon, port_text = rest.partition(":")
         port_text = port_text if colon else str(DEFAULT_PORT)
-    if not host or any(c.isspace() or c in "/?#" for c in host):
+    if not host or any(c.isspace() or c in "/?#[]" for c in host):
         raise UsageError(f"address: got `{text}`, expected `host:port`, such as localhost:{DEFAULT_PORT}")
     if not re.fullmatch("[0-9]{1,5}", port_text) or not 1 <= int(port_text) <= 65535:
         raise UsageError(f"address: got port `{port_text}` in `{text}`, expected 1 to 65535")

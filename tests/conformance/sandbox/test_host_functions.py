@@ -21,7 +21,7 @@ U32, U64 = 2**32 - 1, 2**64 - 1
 PAGE = 65536
 SENSELESS = (0, 1, 7, 2 * PAGE - 1, 2 * PAGE, 2**31 - 1, 2**31, U32 - 3, U32)
 
-# Where the functions answer with an errno for memory that is not there: all pointers at the end of memory, lengths of 8.
+# One call each with a pointer outside memory, and the errno (or other answer) that belongs to it.
 FAULTS = {
     ("nearfield_v1", "emit"): ((1, U32, 8), 1),
     ("nearfield_v1", "model_tensor"): ((0, 5, 0, 0, U32), 1),

@@ -254,10 +254,11 @@ def test_a_failure_without_a_reason_is_one_too(guest: LoadGuest) -> None:
 def test_a_reason_is_cut_at_1024_bytes(guest: LoadGuest) -> None:
     failing = guest(
         own_guest(
-            "(memory.fill (i32.const 0) (i32.const 97) (i32.const 5000)) (call $fail (i32.const 0) (i32.const 5000)) (i32.const 1)"
+            """(memory.fill (i32.const 0) (i32.const 97) (i32.const 5000))
+            (call $fail (i32.const 0) (i32.const 5000)) (i32.const 1)"""
         )
     )
-    with pytest.raises(GuestFailed, match=": a{1024},"):
+    with pytest.raises(GuestFailed, match=r": a{1024},"):
         failing.handle(FRAME)
 
 
@@ -422,7 +423,8 @@ def test_nothing_can_be_emitted_while_loading(guest: LoadGuest) -> None:
     early = guest(
         own_guest(
             "i32.const 0",
-            '(func (export "_initialize") (if (i32.ne (call $emit (i32.const 1) (i32.const 0) (i32.const 1)) (i32.const 2)) (then unreachable)))',
+            """(func (export "_initialize")
+            (if (i32.ne (call $emit (i32.const 1) (i32.const 0) (i32.const 1)) (i32.const 2)) (then unreachable)))""",
         ),
         instance="worker",
     )

@@ -64,7 +64,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 def test_a_truncated_module_is_invalid(tmp_path: Path, keep: int) -> None:
     path = write(tmp_path, ECHO)
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(GuestInvalid, match="not a valid module: .*unexpected end"):
+    with pytest.raises(GuestInvalid, match=r"not a valid module: .*unexpected end"):
         compile_binary(read_binary(path, 10_000, str(path)), str(path), None)
 
 

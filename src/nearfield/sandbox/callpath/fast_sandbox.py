@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from nearfield.sandbox.callpath.capi import RAW_BYTES, CApi
 from nearfield.sandbox.callpath.contract import Closed, LinkFailed, Trapped
-from nearfield.sandbox.limits import Limits
+from nearfield.sandbox.limits import MAX_TABLES, Limits
 from nearfield.sandbox.memory import GuestMemory, OutOfBounds
 from nearfield.sandbox.signature import Signature
 
@@ -124,7 +124,7 @@ class FastSandbox:
         self._store: int | None = api.store_new(linked.engine, None, None)
         self._context: int = api.store_context(self._store)
         self._memory = linked.host.memory = FastMemory(linked, self._context)
-        api.store_limiter(self._store, limits.memory_bytes, limits.table_elements, 1, -1, 1)
+        api.store_limiter(self._store, limits.memory_bytes, limits.table_elements, 1, MAX_TABLES, 1)
         api.set_epoch_deadline(self._context, ticks)
         try:
             self._instantiate(linked.template)

@@ -21,7 +21,7 @@ from wasmtime import (
 
 from nearfield.sandbox.callpath.contract import Closed, HostImport, HostSide, LinkFailed, Trapped
 from nearfield.sandbox.engine import engine
-from nearfield.sandbox.limits import Limits
+from nearfield.sandbox.limits import MAX_TABLES, Limits
 from nearfield.sandbox.memory import GuestMemory, OutOfBounds
 from nearfield.sandbox.signature import Signature
 
@@ -94,7 +94,11 @@ class OrdinarySandbox:
         self._exports = linked.exports
         self._store = Store(engine())
         self._store.set_limits(
-            memory_size=limits.memory_bytes, table_elements=limits.table_elements, instances=1, memories=1
+            memory_size=limits.memory_bytes,
+            table_elements=limits.table_elements,
+            instances=1,
+            tables=MAX_TABLES,
+            memories=1,
         )
         self._store.set_epoch_deadline(ticks)
         self._memory = linked.memory = linked.host.memory = OrdinaryMemory(self._store)

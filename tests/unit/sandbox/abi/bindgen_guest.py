@@ -61,7 +61,8 @@ UNIT = bindgen_guest("(call $header (i32.const 0) (i32.const 1) (i32.const 0))")
 TWO = bindgen_guest(
     """(local.set $t (call $allocate (i32.const 24)))
     (call $triple (local.get $t) (call $copy (local.get $p) (local.get $n)) (i32.const 31) (local.get $n))
-    (call $triple (i32.add (local.get $t) (i32.const 12)) (call $copy (local.get $n) (i32.const 4)) (i32.const 6) (i32.const 4))
+    (call $triple (i32.add (local.get $t) (i32.const 12))
+      (call $copy (local.get $n) (i32.const 4)) (i32.const 6) (i32.const 4))
     (call $header (i32.const 0) (local.get $t) (i32.const 2))"""
 )
 ERROR = bindgen_guest("(call $header (i32.const 1) (call $copy (local.get $p) (local.get $n)) (local.get $n))")

@@ -40,7 +40,8 @@ def test_every_abi_says_why_it_does_not_fit() -> None:
     assert found.abi is None
     assert [name for name, _ in found.tried] == [abi.name for abi in ABIS]
     assert found.why_none() == (
-        "no known guest ABI fits (nearfield-v1: no export `nearfield_handle`, wasmedge-bindgen-0.4: no export `allocate`)"
+        "no known guest ABI fits "
+        "(nearfield-v1: no export `nearfield_handle`, wasmedge-bindgen-0.4: no export `allocate`)"
     )
 
 

@@ -82,8 +82,9 @@ def test_more_values_than_frames_are_refused(tmp_path: Path) -> None:
         "(i32.const 262140)",
         "(call $header (i32.const 0) (i32.const -4) (i32.const 1))",
         "(call $header (i32.const 1) (i32.const -4) (i32.const 8))",
-        "(local.set $t (call $allocate (i32.const 12))) (call $triple (local.get $t) (i32.const -1) (i32.const 21) (i32.const 2))"
-        " (call $header (i32.const 0) (local.get $t) (i32.const 1))",
+        """(local.set $t (call $allocate (i32.const 12)))
+        (call $triple (local.get $t) (i32.const -1) (i32.const 21) (i32.const 2))
+        (call $header (i32.const 0) (local.get $t) (i32.const 1))""",
     ],
 )
 def test_a_pointer_outside_memory_is_a_failure(tmp_path: Path, answer: str) -> None:
@@ -109,7 +110,8 @@ def test_a_trap_is_a_trap(tmp_path: Path) -> None:
 
 def test_initialize_runs_first(tmp_path: Path) -> None:
     initialised = bindgen_guest(
-        "(if (i32.eqz (i32.load (i32.const 128))) (then unreachable)) (call $header (i32.const 0) (i32.const 1) (i32.const 0))",
+        """(if (i32.eqz (i32.load (i32.const 128))) (then unreachable))
+        (call $header (i32.const 0) (i32.const 1) (i32.const 0))""",
         '(func (export "_initialize") (i32.store (i32.const 128) (i32.const 1)))',
     )
     assert guest(tmp_path, initialised).handle(frame(b"x")).emissions == ()

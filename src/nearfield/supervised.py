@@ -1,0 +1,48 @@
+"""A supervised process never outlives its supervisor."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import Mapping
+
+# Tells a nearfield command the process id of the one that started it. Not passed on to its own children.
+SUPERVISOR_VARIABLE = "NEARFIELD_SUPERVISOR"
+
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+def supervised_environment(defaults: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment for a nearfield command that must end with this process.
+
+    Args:
+        defaults: variables to set where our own environment does not.
+    """
+    return {**(defaults or {}), **os.environ, SUPERVISOR_VARIABLE: str(os.getpid())}
+
+
+def is_supervised() -> bool:
+    """Whether another nearfield process started this one, by `supervised_environment`."""
+    return _supervisor is not None
+
+
+def end_with_supervisor() -> None:
+    """Have the kernel kill this process when the thread that started it ends, even by SIGKILL.
+
+    Does nothing in a process that nobody supervises. Call once, at the start of the process.
+    """
+    global _supervisor
+    text = os.environ.pop(SUPERVISOR_VARIABLE, "")
+    if not text.isdigit():
+        return
+    _supervisor = int(text)
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
+    if os.getppid() != _supervisor:
+        sys.exit(1)  # it died before the request took effect
+
+
+_supervisor: int | None = None

@@ -1,0 +1,136 @@
+"""Stand-ins for what lies outside a process: a session that carries messages in memory, and handlers.
+
+`MemorySession` has the methods of `nearfield.transport.Session` with the same contracts, apart from time: callbacks
+run at once, on the thread that publishes. Tests of sessions themselves use real ones (`tests/integration`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from nearfield.frame.control import PROTOCOL_VERSION, Hello, encode
+from nearfield.frame import keys
+from nearfield.transport import Connection, Lane
+
+Callback = Callable[[str, Any, bytes], None]
+
+
+class MemoryPayload:
+    """Bytes as they arrived."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def to_bytes(self) -> bytes:
+        return self._data
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """One message that was published."""
+
+    key: str
+    payload: bytes
+    attachment: bytes
+    lane: Lane
+
+
+class MemoryHandle:
+    def __init__(self, close: Callable[[], None]) -> None:
+        self._close = close
+        self.is_closed = False
+
+    def close(self) -> None:
+        if not self.is_closed:
+            self.is_closed = True
+            self._close()
+
+
+@dataclass
+class MemorySession:
+    """A session to nobody but the test.
+
+    Attributes:
+        published: every message, in order.
+        answers: by key, what a query gets: bytes, or None for no answer, or a function of the question.
+        announced: keys of the liveliness tokens that are held.
+    """
+
+    id: str = "memory"
+    published: list[Published] = field(default_factory=list)
+    answers: dict[str, Any] = field(default_factory=dict)
+    questions: list[tuple[str, bytes]] = field(default_factory=list)
+    announced: set[str] = field(default_factory=set)
+    subscriptions: list[tuple[str, Callback]] = field(default_factory=list)
+    is_closed: bool = False
+
+    def publish(self, key: str, payload: Any, *, attachment: bytes = b"", lane: Lane = Lane.FRAMES) -> None:
+        data = payload if isinstance(payload, bytes) else payload.to_bytes()
+        self.published.append(Published(key, data, attachment, lane))
+
+    def deliver(self, key: str, payload: bytes, attachment: bytes = b"") -> None:
+        """What a peer published reaches every subscription that matches."""
+        for expression, callback in list(self.subscriptions):
+            if matches(expression, key):
+                callback(key, MemoryPayload(payload), attachment)
+
+    def subscribe(self, key: str, callback: Callback) -> MemoryHandle:
+        entry = (key, callback)
+        self.subscriptions.append(entry)
+        return MemoryHandle(lambda: self.subscriptions.remove(entry))
+
+    def ask(self, key: str, question: bytes = b"", *, timeout_s: float = 2.0) -> bytes | None:
+        self.questions.append((key, question))
+        answer = self.answers.get(key)
+        return answer(question) if callable(answer) else answer
+
+    def announce(self, key: str) -> MemoryHandle:
+        self.announced.add(key)
+        return MemoryHandle(lambda: self.announced.discard(key))
+
+    def close(self) -> None:
+        self.is_closed = True
+
+    def sent_to(self, expression: str) -> list[Published]:
+        """Published messages whose keys match."""
+        return [message for message in self.published if matches(expression, message.key)]
+
+
+@dataclass
+class MemoryZipper:
+    """A connection to a zipper that says what the test wants.
+
+    Attributes:
+        session: carries messages between the code under test and the test.
+        connection: what the code under test is given.
+    """
+
+    session: MemorySession
+    connection: Connection
+    epoch: int = 5
+
+    @classmethod
+    def observing(cls, *tags: int, epoch: int = 5) -> MemoryZipper:
+        session = MemorySession()
+        connection = Connection(cast(Any, session), hello(tags, epoch), "default", [])
+        return cls(session, connection, epoch)
+
+    def say(self, observed: Iterable[int], epoch: int) -> None:
+        """Publish a state."""
+        self.epoch = epoch
+        self.session.deliver(keys.state("default", "line-1"), encode(hello(observed, epoch)))
+
+
+def hello(observed: Iterable[int], epoch: int) -> Hello:
+    return Hello(protocol=PROTOCOL_VERSION, zipper="line-1", epoch=epoch, observed=sorted(observed))
+
+
+def matches(expression: str, key: str) -> bool:
+    """Whether a key matches an expression in which `*` stands for one segment."""
+    wanted, given = expression.split("/"), key.split("/")
+    return len(wanted) == len(given) and all(part in ("*", segment) for part, segment in zip(wanted, given, strict=True))

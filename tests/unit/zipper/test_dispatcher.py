@@ -1,0 +1,369 @@
+"""The dispatcher's rules one by one; any order of events is in tests/property/test_dispatcher_machine.py."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from nearfield.clock import ManualClock
+from nearfield.frame import Header
+from nearfield.frame.control import Done, JoinRequest, Report, Status
+from nearfield.zipper import Dispatcher, GroupPolicy
+from nearfield.zipper.dispatcher import COMPLETE_OVERCOMMIT, MAX_HOPS
+
+TAG = 0x10
+LIVE = GroupPolicy("detect", frozenset({TAG}), queue=3)
+COMPLETE = GroupPolicy("audit", frozenset({TAG}), mode="complete", queue=3)
+
+
+class Node:
+    """A dispatcher, a clock, and short words for what happens to it."""
+
+    def __init__(self, *policies: GroupPolicy) -> None:
+        self.clock = ManualClock()
+        self.dispatcher: Dispatcher[str] = Dispatcher(policies, epoch=7)
+
+    @property
+    def now_ns(self) -> int:
+        return self.clock.monotonic_ns()
+
+    def join(self, instance: str, function: str = "detect", *, credits: int = 1, observe: tuple[int, ...] = ()) -> Any:
+        request = JoinRequest(
+            protocol=1, function=function, instance=instance, observe=list(observe), credits=credits
+        )
+        return self.dispatcher.join(request, self.now_ns)
+
+    def offer(self, *sequences: int, tag: int = TAG, origin: str = "cam", lag_s: float = 0, hops: int = 0) -> None:
+        for sequence in sequences:
+            sent_ns = self.clock.wall_ns()
+            header = Header(tag, 1, sequence, sent_ns - round(lag_s * 1e9), sent_ns, hops=hops)
+            self.dispatcher.offer(origin, header, f"{origin}/{sequence}", self.now_ns)
+
+    def report(self, instance: str, *done: int, holding: tuple[int, ...] = (), status: Status = "completed") -> bool:
+        entries = [Done(number, status, "why", 1_000_000) for number in done]
+        report = Report(instance=instance, epoch=7, received=0, holding=list(holding), done=entries)
+        return self.dispatcher.report(report, self.now_ns)
+
+    def deliveries(self) -> list[tuple[str, str]]:
+        """(instance, payload) of what is to be sent now."""
+        return [(delivery.instance, delivery.item.payload) for delivery in self.dispatcher.take_deliveries()]
+
+    def numbers(self) -> list[int]:
+        return [delivery.number for delivery in self.dispatcher.take_deliveries()]
+
+    def acks(self) -> list[tuple[str, list[int]]]:
+        return [(origin, ack.released) for origin, ack in self.dispatcher.take_acks()]
+
+    def group(self, name: str = "detect") -> dict[str, Any]:
+        ledger: dict[str, Any] = self.dispatcher.snapshot()["groups"][name]
+        return ledger
+
+
+# ---- who gets a frame
+
+
+def test_each_group_gets_each_frame_once() -> None:
+    node = Node(LIVE, COMPLETE)
+    node.join("d1")
+    node.join("d2")
+    node.join("a1", "audit")
+    node.offer(0)
+    assert node.deliveries() == [("d1", "cam/0"), ("a1", "cam/0")]
+
+
+def test_instance_with_most_credit_is_chosen_and_the_first_that_joined_when_equal() -> None:
+    node = Node(LIVE)
+    node.join("small", credits=1)
+    node.join("large", credits=3)
+    node.offer(0, 1, 2, 3, 4)
+    assert [instance for instance, _ in node.deliveries()] == ["large", "large", "small", "large"]
+    assert node.group()["queued"] == 1
+
+
+def test_frame_that_waits_goes_to_whoever_is_done_first() -> None:
+    node = Node(LIVE)
+    node.join("d1")
+    node.join("d2")
+    node.offer(0, 1, 2)
+    node.deliveries()
+    node.report("d2", 2)
+    assert node.deliveries() == [("d2", "cam/2")]
+
+
+def test_frames_wait_for_the_first_instance_in_order() -> None:
+    node = Node(LIVE)
+    node.offer(0, 1)
+    assert node.deliveries() == []
+    node.join("d1", credits=2)
+    assert node.deliveries() == [("d1", "cam/0"), ("d1", "cam/1")]
+
+
+# ---- joining
+
+
+def test_unknown_function_is_refused_with_those_that_are_known() -> None:
+    node = Node(LIVE, COMPLETE)
+    assert node.join("x", "detekt") == (
+        "function `detekt` is not in this zipper's workflow; listed there: `detect`, `audit`"
+    )
+    assert Node().join("x").endswith("listed there: none")
+
+
+def test_tags_of_the_workflow_and_of_the_instance_must_agree() -> None:
+    node = Node(LIVE)
+    assert node.join("d1", observe=(0x10, 0x11)) == (
+        "function `detect` observes 0x10 at this zipper, but the instance asks for 0x10, 0x11"
+    )
+    assert node.join("d1", observe=(TAG,)) is None
+    assert node.join("d2") is None
+
+
+def test_first_instance_names_the_tags_that_the_workflow_leaves_open() -> None:
+    node = Node(GroupPolicy("detect"))
+    assert node.join("d1") == "function `detect` observes no tag: neither the workflow nor the function names one"
+    assert node.dispatcher.observed == []
+    assert node.join("d1", observe=(5, 3)) is None
+    assert node.dispatcher.observed == [3, 5] == node.dispatcher.tags_of("detect")
+    assert node.join("d2") is None
+    assert "asks for 0x04" in node.join("d3", observe=(4,))
+
+
+@pytest.mark.parametrize(
+    ("instance", "observe", "credits", "message"),
+    [
+        ("d1", (0xF000,), 1, "reserved tags 0xf000"),
+        ("d1", (-1,), 1, "observe: got -1, expected tags from 0 to 4294967295"),
+        ("d1", (2**32,), 1, "observe: got 4294967296, expected"),
+        ("d1", (1,), 0, "credits: got 0, expected 1 to 1024"),
+        ("d1", (1,), 1025, "credits: got 1025, expected 1 to 1024"),
+        ("", (1,), 1, "instance name: got ''"),
+        ("a/b", (1,), 1, "instance name: got 'a/b'"),
+        ("*", (1,), 1, "instance name: got '*'"),
+        ("**", (1,), 1, "instance name: got '**'"),
+    ],
+)
+def test_request_that_cannot_work_is_refused(instance: str, observe: tuple[int, ...], credits: int, message: str) -> None:
+    node = Node(GroupPolicy("detect"))
+    assert message in node.join(instance, observe=observe, credits=credits)
+    assert node.group()["instances"] == 0
+
+
+def test_instance_that_joins_again_is_given_its_frames_anew_under_new_numbers() -> None:
+    node = Node(LIVE)
+    node.join("d1", credits=2)
+    node.offer(0, 1)
+    before = node.numbers()
+    node.join("d1", credits=2)
+    again = node.dispatcher.take_deliveries()
+    assert [delivery.item.payload for delivery in again] == ["cam/0", "cam/1"]
+    assert not {delivery.number for delivery in again} & set(before)
+    assert node.group()["redelivered"] == 2
+
+
+def test_late_report_from_before_the_second_join_settles_nothing() -> None:
+    node = Node(COMPLETE)
+    node.join("a1", "audit")
+    node.offer(0)
+    (before,) = node.numbers()
+    node.join("a1", "audit")
+    node.report("a1", before)
+    assert (node.group("audit")["in_flight"], node.acks()) == (1, [])
+
+
+# ---- overflow and age (live)
+
+
+def test_full_queue_drops_the_oldest() -> None:
+    node = Node(LIVE)
+    node.offer(*range(5))
+    assert node.group()["dropped"] == {"overflow": 2}
+    node.join("d1", credits=3)
+    assert node.deliveries() == [("d1", "cam/2"), ("d1", "cam/3"), ("d1", "cam/4")]
+
+
+def test_queue_keeps_its_bound_when_an_instance_gives_frames_back() -> None:
+    node = Node(LIVE)
+    node.join("d1", credits=2)
+    node.offer(*range(5))
+    node.dispatcher.leave("d1", "instance-lost")
+    node.dispatcher.pump_all(node.now_ns)
+    assert (node.group()["queued"], node.group()["dropped"]) == (3, {"overflow": 2})
+    node.join("d2", credits=3)
+    assert [payload for _, payload in node.deliveries()][2:] == ["cam/2", "cam/3", "cam/4"]
+
+
+def test_frame_older_than_max_age_is_not_dispatched() -> None:
+    node = Node(replace(LIVE, max_age_ns=500_000_000))
+    node.offer(0)
+    node.clock.advance(0.3)
+    node.offer(1)
+    node.clock.advance(0.3)
+    node.join("d1", credits=3)
+    assert node.deliveries() == [("d1", "cam/1")]
+    assert node.group()["dropped"] == {"stale": 1}
+
+
+def test_age_counts_the_time_between_capture_and_sending() -> None:
+    node = Node(replace(LIVE, max_age_ns=500_000_000))
+    node.join("d1", credits=3)
+    node.offer(0, lag_s=0.6)
+    node.offer(1, lag_s=-100)
+    assert node.deliveries() == [("d1", "cam/1")]
+
+
+def test_age_is_counted_without_the_wall_clock() -> None:
+    node = Node(replace(LIVE, max_age_ns=500_000_000))
+    node.offer(0)
+    node.clock.jump_wall(3600)
+    node.join("d1")
+    assert node.deliveries() == [("d1", "cam/0")]
+
+
+# ---- losses
+
+
+def test_frames_of_a_lost_instance_go_to_another_in_order() -> None:
+    node = Node(COMPLETE)
+    node.join("a1", "audit", credits=2)
+    node.offer(0, 1, 2)
+    node.deliveries()
+    node.join("a2", "audit", credits=3)
+    node.deliveries()
+    node.dispatcher.leave("a1", "instance-lost")
+    node.dispatcher.pump_all(node.now_ns)
+    assert node.deliveries() == [("a2", "cam/0"), ("a2", "cam/1")]
+
+
+def test_frame_that_outlives_its_retries_is_dropped_and_released() -> None:
+    node = Node(replace(COMPLETE, retries=1))
+    node.offer(0)
+    for number in range(2):
+        node.join(f"a{number}", "audit")
+        assert len(node.deliveries()) == 1
+        assert node.acks() == []
+        node.dispatcher.leave(f"a{number}", "instance-lost")
+    assert node.group("audit")["dropped"] == {"instance-lost": 1}
+    assert node.group("audit")["redelivered"] == 1
+    assert node.acks() == [("cam", [0])]
+
+
+def test_delivery_that_never_arrived_is_sent_again_after_a_second() -> None:
+    node = Node(COMPLETE)
+    node.join("a1", "audit", credits=2)
+    node.offer(0, 1)
+    first, second = node.numbers()
+    node.clock.advance(1.0)
+    node.report("a1", holding=(second,))
+    assert node.deliveries() == []
+    node.clock.advance(0.1)
+    node.report("a1", holding=(second,))
+    assert node.deliveries() == [("a1", "cam/0")]
+
+
+def test_silent_instance_is_given_up_after_five_seconds() -> None:
+    node = Node(COMPLETE)
+    node.join("a1", "audit")
+    node.offer(0)
+    node.clock.advance(5.0)
+    assert node.dispatcher.tick(node.now_ns) == []
+    node.clock.advance(0.1)
+    assert node.dispatcher.tick(node.now_ns) == ["a1"]
+    assert (node.group("audit")["instances"], node.group("audit")["queued"]) == (0, 1)
+
+
+def test_report_of_an_unknown_instance_asks_it_to_join_again() -> None:
+    assert not Node(LIVE).report("d1")
+
+
+def test_done_that_is_repeated_or_unknown_counts_once() -> None:
+    node = Node(LIVE)
+    node.join("d1")
+    node.offer(0)
+    (number,) = node.numbers()
+    for _ in range(3):
+        assert node.report("d1", number, number, number + 1, 0)
+    assert node.group()["completed"] == 1
+
+
+# ---- acknowledgements
+
+
+def test_live_groups_release_a_frame_at_once() -> None:
+    node = Node(LIVE)
+    node.offer(0)
+    assert node.acks() == [("cam", [0])]
+
+
+def test_complete_groups_release_a_frame_when_the_last_of_them_is_through() -> None:
+    node = Node(LIVE, COMPLETE, replace(COMPLETE, name="archive"))
+    node.join("a1", "audit")
+    node.join("b1", "archive")
+    node.offer(0)
+    node.report("a1", *node.numbers())
+    assert node.acks() == []
+    node.report("b1", 2, status="failed")
+    assert node.acks() == [("cam", [0])]
+
+
+def test_acknowledgement_names_stream_and_epoch() -> None:
+    node = Node(LIVE)
+    node.offer(4)
+    ((origin, ack),) = node.dispatcher.take_acks()
+    assert (origin, ack.stream, ack.epoch, ack.released) == ("cam", 1, 7, [4])
+
+
+def test_emitted_frames_are_neither_acknowledged_nor_taken_for_duplicates() -> None:
+    node = Node(LIVE)
+    node.offer(0, 0, hops=1)
+    assert node.group()["received"] == 2
+    assert node.acks() == []
+
+
+# ---- refusals and the ledger
+
+
+def test_frame_that_runs_in_a_circle_is_refused() -> None:
+    node = Node(LIVE)
+    node.offer(0, hops=MAX_HOPS - 1)
+    node.offer(0, hops=MAX_HOPS)
+    assert node.dispatcher.snapshot()["ingress"] == {"accepted": 1, "duplicates": 0, "rejected": {"hops": 1}}
+
+
+def test_frame_that_nobody_observes_is_counted_and_forgotten() -> None:
+    node = Node(LIVE)
+    node.offer(0, tag=0x99)
+    assert node.dispatcher.snapshot()["ingress"]["rejected"] == {"unobserved": 1}
+    assert node.acks() == []
+
+
+def test_ledger_says_what_became_of_each_frame() -> None:
+    node = Node(replace(LIVE, queue=1))
+    node.join("d1", credits=3)
+    node.offer(*range(5))
+    node.report("d1", 1)
+    node.report("d1", 2, status="failed")
+    node.offer(5)
+    assert node.group() == {
+        "observe": ["0x10"],
+        "mode": "live",
+        "received": 6,
+        "completed": 1,
+        "failed": {"why": 1},
+        "dropped": {},
+        "queued": 1,
+        "in_flight": 3,
+        "redelivered": 0,
+        "instances": 1,
+        "handler_ms_mean": 1.0,
+    } | {"queued": node.group()["queued"], "dropped": node.group()["dropped"]}
+    ledger = node.group()
+    assert ledger["received"] == 1 + 1 + sum(ledger["dropped"].values()) + ledger["queued"] + ledger["in_flight"]
+
+
+def test_complete_queue_has_an_end_too() -> None:
+    node = Node(replace(COMPLETE, queue=1))
+    for sequence in range(COMPLETE_OVERCOMMIT + 2):
+        node.offer(sequence, hops=1)
+    assert (node.group("audit")["queued"], node.group("audit")["dropped"]) == (COMPLETE_OVERCOMMIT, {"overflow": 2})
