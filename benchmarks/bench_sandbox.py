@@ -96,7 +96,7 @@ def measure_path(path: CallPath, directory: Path) -> dict[str, float]:
     file = directory / "echo.wasm"
     file.write_bytes(bytes(wasmtime.wat2wasm(ECHO)))
     for policy in ("frame", "worker"):
-        guest = Guest.load(file, name="echo", models=ModelStore({}), instance=policy, path_to_wasmtime=path)
+        guest = Guest.load(file, name="echo", models=ModelStore({}), instance=policy, via=path)
         for size in (64, 50_000):
             frame = Invocation(0x10, bytes(size), "bench", 1, 0)
             result[f"echo_{size}B_instance_{policy}_us"] = best_us(lambda guest=guest, frame=frame: guest.handle(frame))

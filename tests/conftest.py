@@ -13,7 +13,12 @@ from hypothesis import HealthCheck, settings
 
 # The same examples in every run; machines that are shared make timing checks of hypothesis meaningless.
 settings.register_profile(
-    "nearfield", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+    "nearfield",
+    max_examples=60,
+    derandomize=True,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    print_blob=True,
 )
 settings.load_profile("nearfield")
 

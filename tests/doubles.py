@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from nearfield.frame.control import PROTOCOL_VERSION, Hello, encode
 from nearfield.frame import keys
+from nearfield.frame.control import PROTOCOL_VERSION, Hello, encode
 from nearfield.transport import Connection, Lane
 
 Callback = Callable[[str, Any, bytes], None]
@@ -133,4 +133,6 @@ def hello(observed: Iterable[int], epoch: int) -> Hello:
 def matches(expression: str, key: str) -> bool:
     """Whether a key matches an expression in which `*` stands for one segment."""
     wanted, given = expression.split("/"), key.split("/")
-    return len(wanted) == len(given) and all(part in ("*", segment) for part, segment in zip(wanted, given, strict=True))
+    return len(wanted) == len(given) and all(
+        part in ("*", segment) for part, segment in zip(wanted, given, strict=True)
+    )

@@ -320,7 +320,9 @@ class Node:
         group: dict[str, Any] = self.ledger()["groups"][function]
         return group
 
-    def until_group(self, function: str, condition: Callable[[dict[str, Any]], object], expected: str) -> dict[str, Any]:
+    def until_group(
+        self, function: str, condition: Callable[[dict[str, Any]], object], expected: str
+    ) -> dict[str, Any]:
         """Wait until the ledger's entry of a function satisfies `condition`, and return it."""
         group: dict[str, Any] = {}
 
@@ -361,9 +363,7 @@ def poll(condition: Callable[[], object], expected: str | Callable[[], str], *, 
     give_up_at = time.monotonic() + timeout_s
     while not condition():
         if time.monotonic() >= give_up_at:
-            raise AssertionError(
-                f"not within {timeout_s:g} s: {expected if isinstance(expected, str) else expected()}"
-            )
+            raise AssertionError(f"not within {timeout_s:g} s: {expected if isinstance(expected, str) else expected()}")
         time.sleep(POLL_S)
 
 

@@ -10,6 +10,7 @@ A hidden comment above a fenced block says what happens with it:
 ``<!-- test: shown -->``                   output of the last `run`: each line must have been printed, whatever the
                                            numbers; `…` stands for anything; `by=NAME`: of a background command,
                                            which is given time to print it
+``<!-- test: message KIND -->``            the block is this message of `nearfield.frame.control`, with all its fields
 ``<!-- test: scene -->``                   begin anew: other folder, other port, nothing running; above any other mark
 ``<!-- test: skip REASON -->``             do nothing
 =========================================  ==========================================================================
@@ -20,19 +21,19 @@ that looks like a fresh clone; port 9900 is replaced by a free one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from nearfield.config import check_content
+from nearfield.frame import control
 from tests.docs.markdown import Block, Mark, read_blocks
 from tests.docs.reader import ROOT, Reader
 
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "examples").rglob("*.md"))]
 MUST_BE_MARKED = {"sh", "bash", "shell", "console", "python"}
-
-OpenReader = Callable[[], Reader]
 
 
 def name_of(path: Path) -> str:
@@ -102,6 +103,10 @@ def follow(reader: Reader, mark: Mark, block: Block) -> None:
             reader.save(name, block.text)
         case "shown":
             reader.check_shown(block.text, mark.options.get("by"))
+        case "message":
+            (kind,) = mark.arguments
+            message = control.decode(getattr(control, kind), block.text.encode())
+            assert json.loads(control.encode(message)) == json.loads(block.text)
         case "scene" | "skip":
             pass
         case _:

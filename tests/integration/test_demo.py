@@ -6,8 +6,7 @@ import os
 import signal
 
 import pytest
-
-from tests.processes import Commands, descendants_of, poll, until_gone
+from tests.processes import Commands, descendants_of, until_gone
 
 PICTURES = 450
 INSTANCES = 2
@@ -49,7 +48,7 @@ def test_an_interrupted_demonstration_ends_everything(commands: Commands) -> Non
 
 def test_a_killed_demonstration_leaves_no_process(commands: Commands) -> None:
     demo = commands.start("demo", "--loop", "--fps", "10")
-    poll(lambda: len(descendants_of(demo.pid)) >= 3 + INSTANCES, "all processes of the line")
+    demo.until(lambda: demo.frames, "the first result")
     started = descendants_of(demo.pid)
     os.kill(demo.pid, signal.SIGKILL)
     until_gone(started)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
 from tests.processes import RECOGNISE, TESTDATA, Commands, Node, free_port
 
 VIDEO = TESTDATA / "hot-dog.mp4"

@@ -11,7 +11,9 @@ from nearfield.transport import Address, parse_address
 
 NAMES = st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,63}", fullmatch=True)
 TAGS = st.integers(0, MAX_TAG)
-SEGMENTS = NAMES | st.sampled_from(["*", "**", "$*", "@a", "", "frames", "nearfield", "16", "0x10"]) | st.text(max_size=5)
+SEGMENTS = (
+    NAMES | st.sampled_from(["*", "**", "$*", "@a", "", "frames", "nearfield", "16", "0x10"]) | st.text(max_size=5)
+)
 
 
 @given(NAMES, TAGS, NAMES, NAMES)
@@ -72,7 +74,9 @@ def test_address_is_read_back_as_it_was_written(host: str, port: int) -> None:
     assert parse_address(address.quic) == address
 
 
-@given(st.text(max_size=30) | st.lists(st.sampled_from(["[", "]", ":", "a", "1", "/", "quic"]), max_size=8).map("".join))
+@given(
+    st.text(max_size=30) | st.lists(st.sampled_from(["[", "]", ":", "a", "1", "/", "quic"]), max_size=8).map("".join)
+)
 @example("localhost:" + "9" * 5000)
 def test_any_text_is_an_address_or_refused_by_name(text: str) -> None:
     try:

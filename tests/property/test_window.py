@@ -80,5 +80,5 @@ class WindowMachine(RuleBasedStateMachine):
         return [frame.header.sequence for frame in frames]
 
 
-WindowMachine.TestCase.settings = settings(max_examples=50, stateful_step_count=30)
+WindowMachine.TestCase.settings = settings(max_examples=30, stateful_step_count=30)
 TestWindow = WindowMachine.TestCase

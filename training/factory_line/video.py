@@ -119,8 +119,9 @@ def _line() -> Line:
 
 
 def write_video(path: Path, workers: int, frames: int = FRAMES) -> None:
-    """Draw and encode the first `frames` frames as H.264 in MP4."""
-    with av.open(str(path), "w", options={"movflags": "+faststart"}) as container:
+    """Draw and encode the first `frames` frames as H.264 in MP4; `path` changes only when all is done."""
+    unfinished = path.with_name(f"unfinished-{path.name}")
+    with av.open(str(unfinished), "w", options={"movflags": "+faststart"}) as container:
         stream = container.add_stream("libx264", rate=FPS)
         stream.width, stream.height = PICTURE_WH
         stream.pix_fmt = "yuv420p"
@@ -132,6 +133,7 @@ def write_video(path: Path, workers: int, frames: int = FRAMES) -> None:
                 if (index + 1) % 90 == 0:
                     logger.info("drew frame %d of %d", index + 1, frames)
         container.mux(stream.encode(None))
+    unfinished.replace(path)
 
 
 def write_truth(path: Path, frames: int = FRAMES) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import runpy
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import typer
 
@@ -17,10 +18,12 @@ from nearfield.cli.stopping import Stopping
 from nearfield.config import parse_duration, parse_size
 from nearfield.errors import NearfieldError, UsageError
 from nearfield.frame import Frame, check_name, format_tag, name_from
-from nearfield.function import Handler, PythonFunction, StreamFunction, Worker, WorkerSettings
+from nearfield.function import Handler, PythonFunction, StreamFunction, Worker, WorkerSettings, describe_raised
 from nearfield.supervised import is_supervised
 from nearfield.telemetry import configure_logging
 from nearfield.transport import DEFAULT_ZIPPER, dial
+
+_log = logging.getLogger("nearfield.run")
 
 Number = TypeVar("Number", int, float)
 
@@ -165,11 +168,7 @@ def _plan_of_program(
     if not path.is_file():
         raise UsageError("no such file", where=file)
     sys.path.insert(0, str(path.resolve().parent))
-    functions = {
-        variable: value
-        for variable, value in runpy.run_path(str(path), run_name="__nearfield__").items()
-        if isinstance(value, StreamFunction)
-    }
+    functions = {variable: value for variable, value in _load(path).items() if isinstance(value, StreamFunction)}
     function = _choose(file, functions, chosen)
     if function.handler is None:
         raise UsageError(f"function `{function.name}` has no handler; decorate one with it", where=file)
@@ -177,6 +176,21 @@ def _plan_of_program(
     address = function.zipper if zipper == DEFAULT_ZIPPER and isinstance(function.zipper, str) else zipper
     settings = WorkerSettings(name or function.name, observed or function.observe, emit, function.credits)
     return _Plan(settings, PythonFunction(function.handler), address)
+
+
+def _load(path: Path) -> dict[str, Any]:
+    """The variables of a program, once it ran to its end.
+
+    Raises:
+        UsageError: it raised, or ended itself. The traceback is in the log when verbose.
+    """
+    try:
+        return runpy.run_path(str(path), run_name="__nearfield__")
+    except NearfieldError:
+        raise
+    except (Exception, SystemExit) as error:
+        _log.debug("`%s` cannot be run", path, exc_info=True)
+        raise UsageError(f"cannot be run: {describe_raised(error)}", where=str(path)) from error
 
 
 def _choose(file: str, functions: dict[str, StreamFunction], chosen: str) -> StreamFunction:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import queue
 import signal
-import threading
 from collections.abc import Callable
 from types import FrameType
 
@@ -16,7 +17,9 @@ class Stopping:
 
     def __init__(self, on_stop: Callable[[], None] = lambda: None) -> None:
         self._on_stop = on_stop
-        self._event = threading.Event()
+        # Not an event: its lock is not reentrant, and a handler may run in the midst of `wait`.
+        self._signals: queue.SimpleQueue[int] = queue.SimpleQueue()
+        self._is_set = False
         self._interrupted = False
         signal.signal(signal.SIGINT, self._handle)
         signal.signal(signal.SIGTERM, self._handle)
@@ -25,12 +28,13 @@ class Stopping:
         if number == signal.SIGINT:
             self._interrupted = True
             signal.signal(signal.SIGINT, signal.default_int_handler)
-        self._event.set()
+        self._is_set = True
+        self._signals.put(number)
         self._on_stop()
 
     @property
     def is_set(self) -> bool:
-        return self._event.is_set()
+        return self._is_set
 
     @property
     def exit_code(self) -> int:
@@ -38,4 +42,7 @@ class Stopping:
 
     def wait(self, timeout_s: float) -> bool:
         """Wait for a signal. False: none came in time."""
-        return self._event.wait(timeout_s)
+        if not self._is_set:
+            with contextlib.suppress(queue.Empty):
+                self._signals.get(timeout=timeout_s)
+        return self._is_set

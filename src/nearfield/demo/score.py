@@ -38,6 +38,8 @@ def read_truth(path: Path) -> Truth:
         truth = msgspec.json.decode(path.read_bytes(), type=Truth)
     except (OSError, msgspec.DecodeError) as error:
         raise InternalError(f"cannot read the ground truth: {error}", where=str(path)) from error
+    if not truth.frames:
+        raise InternalError("there are no frames in it", where=str(path))
     if [frame.index for frame in truth.frames] != list(range(len(truth.frames))):
         raise InternalError("frames are not numbered from 0 in order", where=str(path))
     return truth

@@ -1,7 +1,7 @@
 """Stream functions: the Python API, guests as handlers, and the worker that runs either."""
 
 from nearfield.function.context import Context
-from nearfield.function.handler import Handler, PythonFunction
+from nearfield.function.handler import Handler, PythonFunction, describe_raised
 from nearfield.function.stream_function import StreamFunction
 from nearfield.function.worker import Worker, WorkerSettings, WorkerStatistics
 
@@ -13,4 +13,5 @@ __all__ = [
     "Worker",
     "WorkerSettings",
     "WorkerStatistics",
+    "describe_raised",
 ]

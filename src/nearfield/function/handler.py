@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import traceback
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Protocol
 
 from nearfield.errors import HandlerFailed
@@ -58,7 +59,7 @@ class PythonFunction:
                 self._runner = self._runner or asyncio.Runner()
                 self._runner.run(_finish(result))
         except (Exception, asyncio.CancelledError) as error:
-            raise HandlerFailed(_describe(error)) from error
+            raise HandlerFailed(f"handler raised {describe_raised(error)}") from error
 
     def close(self) -> None:
         if self._runner is not None:
@@ -69,9 +70,11 @@ async def _finish(result: Awaitable[None]) -> None:
     await result
 
 
-def _describe(error: BaseException) -> str:
-    """One line: the class, the message, and the line of the handler that raised."""
-    frames = traceback.extract_tb(error.__traceback__)
-    place = f" at {frames[-1].filename.rsplit('/', 1)[-1]}:{frames[-1].lineno}" if frames else ""
+def describe_raised(error: BaseException) -> str:
+    """What a program of the user's raised, in one line: the class, the message, and the place."""
     message = str(error).splitlines()[0] if str(error) else "no message"
-    return f"handler raised {type(error).__name__}: {message}{place}"
+    if isinstance(error, SyntaxError):
+        return f"{type(error).__name__}: {error.msg} at {Path(error.filename or '?').name}:{error.lineno}"
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    return f"{type(error).__name__}: {message}{place}"

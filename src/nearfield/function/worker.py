@@ -236,7 +236,7 @@ class Worker:
         report = self._progress.report(self._clock.monotonic_ns(), full=full)
         try:
             key = keys.reports(connection.namespace, connection.zipper, self.instance)
-            connection.session.publish(key, encode(report), lane=Lane.CONTROL)
+            connection.session.publish(key, encode(report), lane=Lane.REPORTS)
         except TransportError:
             if not self._stopping.is_set():
                 raise

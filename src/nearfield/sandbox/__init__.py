@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from nearfield.sandbox.grants import Directory, Grants
 from nearfield.sandbox.guest import Guest, InstancePolicy
 from nearfield.sandbox.inspection import ExportReport, GuestReport, ImportReport, inspect_guest
 from nearfield.sandbox.invocation import Emission, Invocation, LogLine, Outcome
 from nearfield.sandbox.limits import Limits
 
 __all__ = [
+    "Directory",
     "Emission",
     "ExportReport",
+    "Grants",
     "Guest",
     "GuestReport",
     "ImportReport",

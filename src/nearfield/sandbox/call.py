@@ -5,11 +5,10 @@ from __future__ import annotations
 import time
 
 from nearfield.errors import GuestTimeout
+from nearfield.frame import RESERVED_TAGS
 from nearfield.sandbox.invocation import MAX_LOG_CHARACTERS, Emission, Invocation, LogLine, Outcome, clean_text
 from nearfield.sandbox.limits import Limits
-
-# Tags that no guest may emit: the system's own (as YoMo reserved them since 1.18).
-RESERVED_TAGS = range(0xF000, 0x10000)
+from nearfield.sandbox.process import Process
 
 # `fail` keeps this much of the reason (docs/abi.md).
 MAX_REASON_BYTES = 1024
@@ -28,6 +27,10 @@ class Call:
         invocation: the frame; None while the guest is loaded.
         emit: tags that may be emitted; None for every one that is not reserved.
         """
+        #: What a WASI command sees; None for guests of other ABIs, which have neither input nor output.
+        self.process: Process | None = None
+        #: What the guest gave to `proc_exit`, if it did.
+        self.exit_status: int | None = None
         self.invocation = invocation
         self.limits = limits
         self.reason: str | None = None
@@ -82,6 +85,13 @@ class Call:
         """Remember why the guest is being stopped; the first reason counts."""
         if self.stopped is None:
             self.stopped = reason
+
+    def take_exit(self) -> int | None:
+        """The status that the guest exited with, if that is why it was stopped; forgets that it did."""
+        status, self.exit_status = self.exit_status, None
+        if status is not None:
+            self.stopped = None
+        return status
 
     def check_deadline(self) -> None:
         """Raise `GuestTimeout` when the deadline has passed. For host functions that take long themselves."""

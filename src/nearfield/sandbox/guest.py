@@ -12,6 +12,7 @@ from nearfield.media import Resampling
 from nearfield.sandbox.abi import AbiOptions, Speaker, detect
 from nearfield.sandbox.callpath import CallPath, Linked, LinkFailed, Sandbox, Trapped, call_path
 from nearfield.sandbox.engine import ticker
+from nearfield.sandbox.grants import Grants
 from nearfield.sandbox.host import Host
 from nearfield.sandbox.hostcalls import resolve
 from nearfield.sandbox.invocation import Invocation, LogLine, Outcome
@@ -57,13 +58,14 @@ class Guest:
         name: str,
         models: ModelStore,
         limits: Limits | None = None,
+        grants: Grants | None = None,
         emit: frozenset[int] | None = None,
         result_tag: int | None = None,
         entry: str | None = None,
         instance: InstancePolicy = "frame",
         cache_dir: Path | None = None,
         resampling: Resampling = Resampling.ALIGN_CORNERS,
-        path_to_wasmtime: CallPath | None = None,
+        via: CallPath | None = None,
     ) -> Guest:
         """Compile the module, link it, and run its initialisation once as a probe.
 
@@ -72,13 +74,14 @@ class Guest:
             name: the function's name, for messages.
             models: models that the guest may use by name, and where models from its own bytes go.
             limits: None for the defaults.
+            grants: what it gets of this machine; None for clocks and randomness alone.
             emit: tags that it may emit; None for every one except the reserved 0xF000-0xFFFF.
             result_tag: tag for results of ABIs whose results carry none (wasmedge-bindgen).
             entry: which export to call, for ABIs that leave it open. Default: the only candidate, else `infer`.
             instance: `frame`: a fresh instance for each frame; `worker`: one that keeps its state until it traps.
             cache_dir: where compiled modules are kept; a directory for this user alone. None: compile each time.
             resampling: how the newer generation of `wasmedge_image` scales; generation A always aligns corners.
-            path_to_wasmtime: the call path; None for the fastest that the wheel allows.
+            via: the call path; None for the fastest that the wheel allows.
 
         Raises:
             GuestInvalid: not a module that this host may run, or its initialisation failed.
@@ -97,12 +100,12 @@ class Guest:
         if detection.abi is None or missing:
             _refuse(detection.why_none() if detection.abi is None else None, [str(entry) for entry in missing], where)
         try:
-            speaker = detection.abi.bind(shape, AbiOptions(entry, result_tag, emit))
+            speaker = detection.abi.bind(shape, AbiOptions(entry, result_tag, emit, name, instance == "worker"))
         except NearfieldError as exc:
             raise type(exc)(exc.what, where=where, hint=exc.hint) from None
-        host = Host(models, limits, emit, resampling)
+        host = Host(models, limits, emit, resampling, grants)
         try:
-            linked = (path_to_wasmtime or call_path()).link(module, imports, speaker.exports, host)
+            linked = (via or call_path()).link(module, imports, speaker.exports, host)
         except LinkFailed as exc:
             raise GuestInvalid(f"cannot be linked: {one_line(str(exc))}", where=where) from exc
         guest = cls(name, detection.abi.name, speaker, linked, host, instance)
@@ -162,26 +165,27 @@ class Guest:
         usable = False
         try:
             if sandbox is None:
-                sandbox = self._instantiate(linked, ticks)
+                sandbox = linked.instantiate(self._host.limits, ticks)
                 self._speaker.start(sandbox, self._host)
             else:
                 sandbox.set_deadline(ticks)
             usable = True
             self._speaker.handle(sandbox, self._host, invocation)
         except GuestFailed:
+            # The guest itself said so, and is in a state of its own choosing.
             raise
         except Trapped as exc:
             usable = False
             reason = explain(exc, self._host.call, self._memory_bytes())
             raise reason from reason.__cause__
+        except LinkFailed as exc:
+            # It could be instantiated when it was loaded, so this host has run out of something.
+            raise InternalError(f"no instance could be made: {one_line(str(exc))}") from exc
         except BaseException:
             usable = False
             raise
         finally:
-            if usable and self._keeps_instance:
-                self._kept = sandbox
-            else:
-                self._end(sandbox)
+            self._keep_or_end(sandbox, usable)
 
     def _probe(self, where: str) -> None:
         """Instantiate and initialise once, ask for tags, and keep the instance where that is wanted."""
@@ -189,32 +193,29 @@ class Guest:
         self._host.begin(None)
         ticks = ticker().arm(self._host.limits.deadline_s)
         sandbox: Sandbox | None = None
+        usable = False
         try:
-            sandbox = self._instantiate(self._linked, ticks)
+            sandbox = self._linked.instantiate(self._host.limits, ticks)
             self._speaker.start(sandbox, self._host)
             self.observes = self._speaker.observe(sandbox, self._host)
+            usable = True
+        except LinkFailed as exc:
+            raise GuestInvalid(f"cannot be instantiated: {one_line(str(exc))}", where=where) from exc
         except Trapped as exc:
-            cause = explain(exc, self._host.call, self._memory_bytes())
-            self._end(sandbox)
-            if isinstance(cause, GuestError):
-                raise GuestInvalid(f"initialisation: {cause.what}", where=where, hint=cause.hint) from exc
-            raise cause from cause.__cause__
-        except GuestInvalid as exc:
-            self._end(sandbox)
-            raise GuestInvalid(exc.what, where=where, hint=exc.hint) from exc.__cause__
+            reason = explain(exc, self._host.call, self._memory_bytes())
+            if not isinstance(reason, GuestError):
+                raise reason from reason.__cause__
+            raise GuestInvalid(f"initialisation: {reason.what}", where=where, hint=reason.hint) from exc
         except GuestError as exc:
-            self._end(sandbox)
             raise GuestInvalid(f"initialisation: {exc.what}", where=where, hint=exc.hint) from exc
-        if self._keeps_instance:
+        finally:
+            self._keep_or_end(sandbox, usable)
+
+    def _keep_or_end(self, sandbox: Sandbox | None, usable: bool) -> None:
+        if usable and self._keeps_instance:
             self._kept = sandbox
         else:
             self._end(sandbox)
-
-    def _instantiate(self, linked: Linked, ticks: int) -> Sandbox:
-        try:
-            return linked.instantiate(self._host.limits, ticks)
-        except LinkFailed as exc:
-            raise GuestInvalid(f"cannot be instantiated: {one_line(str(exc))}") from exc
 
     def _memory_bytes(self) -> int:
         with contextlib.suppress(Exception):

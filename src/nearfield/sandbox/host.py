@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from nearfield.sandbox.call import Call
+from nearfield.sandbox.grants import Grants
 from nearfield.sandbox.handles import Handles
 from nearfield.sandbox.invocation import Invocation
 from nearfield.sandbox.limits import Limits
@@ -31,13 +32,22 @@ class Host:
     Host functions get it as their first argument. Used by one thread at a time.
     """
 
-    def __init__(self, models: ModelStore, limits: Limits, emit: frozenset[int] | None, resampling: Resampling) -> None:
+    def __init__(
+        self,
+        models: ModelStore,
+        limits: Limits,
+        emit: frozenset[int] | None,
+        resampling: Resampling,
+        grants: Grants | None = None,
+    ) -> None:
         """Args:
         emit: tags that the guest may emit; None for every one that is not reserved.
         resampling: how generation B of `wasmedge_image` scales.
+        grants: what it gets of this machine; None for the default.
         """
         self.models = models
         self.limits = limits
+        self.grants = grants or Grants()
         self.emit = emit
         self.resampling = resampling
         self.memory: GuestMemory = NoMemory()

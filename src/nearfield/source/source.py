@@ -95,6 +95,8 @@ class Source:
         # A tag stays observed in `complete` while a zipper restarts and its functions have not joined it again.
         self._observed = set(connection.state.observed)
         self._waiting: Outgoing | None = None
+        # While the keeper sends a frame that waited, newer ones must not overtake it.
+        self._keeper_sends = False
         self._resend: list[Outgoing] = []
         self._next_sequence = 0
         self._closed = False
@@ -156,7 +158,7 @@ class Source:
             if number in self._observed:
                 if self.mode == "live":
                     self._replaced += self._waiting is not None
-                    self._waiting = None if self._window.has_room else frame
+                    self._waiting = None if self._window.has_room and not self._keeper_sends else frame
                     if self._waiting is not None:
                         return header.sequence
                 self._wait_for_room(timeout_s)
@@ -275,6 +277,7 @@ class Source:
         """Sends what waits, and repairs losses; on a thread of its own, since publishing may wait."""
         while True:
             with self._changed:
+                self._keeper_sends = False
                 self._changed.wait_for(self._has_work, UPKEEP_S)
                 if self._closed:
                     return
@@ -290,6 +293,7 @@ class Source:
                         self._window.add(self._waiting, now_ns)
                         self._waiting = None
                         self._sent += 1
+                        self._keeper_sends = True
                     if given_up or due:
                         self._changed.notify_all()
             for frame in due:

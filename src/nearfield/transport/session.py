@@ -40,7 +40,10 @@ class Lane(enum.Enum):
 
     # Frames wait for room, one at a time: DROP loses most of the goodput above 64 KB, BLOCK lets a dead peer stall all.
     FRAMES = (zenoh.Priority.DATA, zenoh.CongestionControl.BLOCK_FIRST, False)
-    # Reports, acknowledgements, state: small, ahead of frames, repaired above when lost.
+    # Reports: never ahead of the results they speak of, so that an instance that dies between the two is known not to
+    # have finished. Messages of one priority keep their order.
+    REPORTS = (zenoh.Priority.DATA, zenoh.CongestionControl.BLOCK_FIRST, True)
+    # Acknowledgements, state: small, ahead of frames, repaired above when lost.
     CONTROL = (zenoh.Priority.INTERACTIVE_HIGH, zenoh.CongestionControl.BLOCK_FIRST, True)
 
 

@@ -84,5 +84,5 @@ def test_broken_control_message_is_refused_by_name(vector: dict[str, Any]) -> No
 
 
 def test_control_message_that_is_no_text_is_refused() -> None:
-    with pytest.raises(RemoteProtocolError, match="^ack message: "):
+    with pytest.raises(RemoteProtocolError, match=r"^ack message: "):
         control.decode(control.Ack, b"\xff\xfe")

@@ -28,7 +28,9 @@ def test_any_text_becomes_the_nearest_name(text: str, name: str) -> None:
     assert name_from(text) == name
 
 
-@pytest.mark.parametrize(("written", "tag"), [("16", 16), ("0x10", 16), (" 0X1F ", 31), (0, 0), ("4294967295", 2**32 - 1)])
+@pytest.mark.parametrize(
+    ("written", "tag"), [("16", 16), ("0x10", 16), (" 0X1F ", 31), (0, 0), ("4294967295", 2**32 - 1)]
+)
 def test_tag_is_read_as_people_write_it(written: str | int, tag: int) -> None:
     assert parse_tag(written) == tag
 

@@ -31,16 +31,16 @@ LoadGuest = Callable[..., Guest]
 
 
 @pytest.fixture(params=["fast", "ordinary"])
-def path_to_wasmtime(request: pytest.FixtureRequest) -> CallPath:
+def via(request: pytest.FixtureRequest) -> CallPath:
     fast = FastPath.create()
     assert fast is not None
     return fast if request.param == "fast" else OrdinaryPath()
 
 
 @pytest.fixture
-def guest(tmp_path: Path, path_to_wasmtime: CallPath) -> LoadGuest:
+def guest(tmp_path: Path, via: CallPath) -> LoadGuest:
     def make(text: str, **options: Any) -> Guest:
-        return load(tmp_path, text, path_to_wasmtime=path_to_wasmtime, **options)
+        return load(tmp_path, text, via=via, **options)
 
     return make
 
@@ -477,7 +477,9 @@ ASKING = own_guest(
 
 def test_a_defect_of_the_host_is_an_internal_error_with_its_cause(guest: LoadGuest) -> None:
     asking = guest(ASKING, models=BrokenModels(KeyError("cause")))
-    with pytest.raises(InternalError, match="a host function failed: KeyError: 'cause'") as caught:
+    with pytest.raises(
+        InternalError, match="function `f`: a host function failed: KeyError: 'cause', frame cam-1/1841"
+    ) as caught:
         asking.handle(FRAME)
     assert isinstance(caught.value.__cause__, KeyError)
     with pytest.raises(GuestFailed):

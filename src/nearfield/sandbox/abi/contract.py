@@ -21,11 +21,15 @@ class AbiOptions:
         entry: name of the export to call, for ABIs that leave it open.
         result_tag: tag for results that carry none; only ABIs without one look at it.
         emit: tags that the guest may emit; None for every one that is not reserved.
+        name: the function's name, which a command gets as its own.
+        keeps_instance: whether one instance is to handle all frames.
     """
 
     entry: str | None = None
     result_tag: int | None = None
     emit: frozenset[int] | None = None
+    name: str = ""
+    keeps_instance: bool = False
 
 
 class Speaker(Protocol):

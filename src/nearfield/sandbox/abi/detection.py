@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 from nearfield.sandbox.abi.contract import Abi
 from nearfield.sandbox.abi.nearfield_v1 import NearfieldV1
+from nearfield.sandbox.abi.wasi_command import WasiCommand
 from nearfield.sandbox.abi.wasmedge_bindgen import WasmedgeBindgen
 from nearfield.sandbox.shape import ModuleShape
 
-ABIS: tuple[Abi, ...] = (NearfieldV1(), WasmedgeBindgen())
+ABIS: tuple[Abi, ...] = (NearfieldV1(), WasmedgeBindgen(), WasiCommand())
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from struct import Struct
 from nearfield.errors import ConfigError, GuestAbiError, GuestFailed, GuestOutputExceeded
 from nearfield.sandbox.abi.bindgen_values import check_value
 from nearfield.sandbox.abi.contract import AbiOptions
-from nearfield.sandbox.call import RESERVED_TAGS
+from nearfield.sandbox.abi.result_tag import result_tag_of
 from nearfield.sandbox.callpath import Sandbox
 from nearfield.sandbox.host import Host
 from nearfield.sandbox.invocation import Invocation, clean_text
@@ -61,7 +61,7 @@ class WasmedgeBindgen:
         entry = next(reversed(exports))
         if INITIALIZE in shape.exports:
             exports[INITIALIZE] = _check_initialize(shape)
-        return WasmedgeBindgenSpeaker(exports, entry, result_tag_of(options))
+        return WasmedgeBindgenSpeaker(exports, entry, result_tag_of(options, self.name))
 
 
 def entries(shape: ModuleShape) -> Iterator[str]:
@@ -87,25 +87,6 @@ def choose_entry(shape: ModuleShape, wanted: str | None) -> str:
     if DEFAULT_ENTRY in candidates:
         return DEFAULT_ENTRY
     raise GuestAbiError(f"entry: got {len(candidates)} candidates: {listed}, expected one", hint="name it as `entry`")
-
-
-def result_tag_of(options: AbiOptions) -> int:
-    """The tag for results: the one given, else the only one that may be emitted. Pure.
-
-    Raises:
-        ConfigError: there is none, or it may not be emitted.
-    """
-    tag = options.result_tag
-    if tag is None and options.emit is not None and len(options.emit) == 1:
-        (tag,) = options.emit
-    if tag is None:
-        raise ConfigError(
-            "result tag: got none, expected one: results of wasmedge-bindgen guests carry no tag",
-            hint="give the function one tag to `emit`",
-        )
-    if tag in RESERVED_TAGS if options.emit is None else tag not in options.emit:
-        raise ConfigError(f"result tag: got {tag:#x}, expected a tag that the function may emit")
-    return tag
 
 
 def _check_initialize(shape: ModuleShape) -> Signature:

@@ -1,7 +1,8 @@
 """A closed `wasi_snapshot_preview1`: what Rust's std and wasi-libc need to start, and nothing of the host.
 
-No arguments, no environment, no directories, no sockets, an empty stdin. Stdout and stderr become log lines. Clocks and
-random numbers are given. Every other function of the module exists and answers with an errno, so that guests link.
+No arguments, no environment, no directories, no sockets, an empty stdin. Stdout and stderr become log lines. A WASI
+command has its name as its argument, the frame on stdin, and its stdout is kept (`Process`). Clocks and random numbers
+are given. Every other function of the module exists and answers with an errno, so that guests link.
 Our own functions rather than wasmtime's: see ADR 0004.
 
 Source: WASI snapshot-01 (witx), for layouts and numbers.
@@ -15,6 +16,7 @@ from struct import Struct
 from typing import Any
 
 from nearfield.errors import GuestExited
+from nearfield.sandbox.call import Call
 from nearfield.sandbox.callpath import HostImport
 from nearfield.sandbox.host import Host
 from nearfield.sandbox.shape import ImportShape
@@ -35,7 +37,7 @@ _PAIR = Struct("<II")
 # wasi-libc takes for a terminal: it then writes line by line.
 _FDSTAT = Struct("<BxHxxxxQQ")
 _FILESTAT = Struct("<QQBxxxxxxxQQQQQ")
-_CHARACTER_DEVICE = 2
+_UNKNOWN, _CHARACTER_DEVICE = 0, 2
 _RIGHT_READ, _RIGHT_WRITE = 1 << 1, 1 << 6
 
 # subscription: user data, kind, clock, timeout, precision, flags; event: user data, error, kind.
@@ -51,13 +53,35 @@ _MOST_VECTORS = 1024
 _MOST_RANDOM_BYTES = 64 * 1024
 
 
+def args_get(host: Host, array_pointer: int, buffer_pointer: int) -> int:
+    """The arguments of a command, each with a zero byte at its end; other guests have none."""
+    for argument in _arguments(host):
+        host.memory.write_u32(array_pointer, buffer_pointer)
+        host.memory.write(buffer_pointer, argument)
+        array_pointer += 4
+        buffer_pointer += len(argument)
+    return SUCCESS
+
+
+def args_sizes_get(host: Host, count_pointer: int, size_pointer: int) -> int:
+    arguments = _arguments(host)
+    host.memory.write_u32(count_pointer, len(arguments))
+    host.memory.write_u32(size_pointer, sum(map(len, arguments)))
+    return SUCCESS
+
+
+def _arguments(host: Host) -> list[bytes]:
+    process = host.call.process
+    return [] if process is None else [argument.encode() + b"\0" for argument in process.arguments]
+
+
 def nothing_get(host: Host, array_pointer: int, buffer_pointer: int) -> int:
-    """`args_get`, `environ_get`: there are none."""
+    """`environ_get`: there are none."""
     return SUCCESS
 
 
 def nothing_sizes_get(host: Host, count_pointer: int, size_pointer: int) -> int:
-    """`args_sizes_get`, `environ_sizes_get`."""
+    """`environ_sizes_get`."""
     host.memory.write_u32(count_pointer, 0)
     host.memory.write_u32(size_pointer, 0)
     return SUCCESS
@@ -96,16 +120,38 @@ def fd_write(host: Host, fd: int, vectors_pointer: int, count: int, written_poin
     for pointer, length in _PAIR.iter_unpack(host.memory.read(vectors_pointer, count * _PAIR.size)):
         host.memory.check(pointer, length)
         taken = min(length, _MOST_BYTES_WRITTEN - written)
-        host.call.write_stream(level, host.memory.read(pointer, taken))
+        _write(host.call, fd, host.memory.read(pointer, taken))
         written += taken
     host.memory.write_u32(written_pointer, written)
     return SUCCESS
 
 
+def _write(call: Call, fd: int, data: bytes) -> None:
+    """To the log; the standard output of a command is its result instead."""
+    if call.process is not None and fd == STDOUT:
+        call.process.write(data)
+        return
+    if call.process is not None:
+        call.process.note_error(data)
+    call.write_stream(_STREAM_LEVELS[fd], data)
+
+
 def fd_read(host: Host, fd: int, vectors_pointer: int, count: int, read_pointer: int) -> int:
+    """The standard input: a command's payload, nothing for other guests."""
     if fd != STDIN:
         return BADF
-    host.memory.write_u32(read_pointer, 0)
+    if count > _MOST_VECTORS:
+        return INVAL
+    host.memory.check(read_pointer, 4)
+    process = host.call.process
+    read = 0
+    for pointer, length in _PAIR.iter_unpack(host.memory.read(vectors_pointer, count * _PAIR.size)):
+        host.memory.check(pointer, length)
+        if process is not None:
+            data = process.read(length)
+            host.memory.write(pointer, data)
+            read += len(data)
+    host.memory.write_u32(read_pointer, read)
     return SUCCESS
 
 
@@ -113,15 +159,20 @@ def fd_fdstat_get(host: Host, fd: int, pointer: int) -> int:
     if fd > STDERR:
         return BADF
     rights = _RIGHT_READ if fd == STDIN else _RIGHT_WRITE
-    host.memory.write(pointer, _FDSTAT.pack(_CHARACTER_DEVICE, 0, rights, 0))
+    host.memory.write(pointer, _FDSTAT.pack(_file_type(host, fd), 0, rights, 0))
     return SUCCESS
 
 
 def fd_filestat_get(host: Host, fd: int, pointer: int) -> int:
     if fd > STDERR:
         return BADF
-    host.memory.write(pointer, _FILESTAT.pack(0, 0, _CHARACTER_DEVICE, 1, 0, 0, 0, 0))
+    host.memory.write(pointer, _FILESTAT.pack(0, 0, _file_type(host, fd), 1, 0, 0, 0, 0))
     return SUCCESS
+
+
+def _file_type(host: Host, fd: int) -> int:
+    """Pipes have no type of their own. For a terminal wasi-libc writes each line by itself, which takes longer."""
+    return _CHARACTER_DEVICE if host.call.process is None or fd == STDERR else _UNKNOWN
 
 
 def fd_close(host: Host, fd: int) -> int:
@@ -137,6 +188,7 @@ def sched_yield(host: Host) -> int:
 
 
 def proc_exit(host: Host, status: int) -> None:
+    host.call.exit_status = status
     raise GuestExited(f"guest exited with status {status} instead of returning")
 
 
@@ -171,8 +223,8 @@ def _entry(name: str, signature: str, body: Any) -> HostImport:
 
 
 FUNCTIONS = (
-    _entry("args_get", "i32 i32 -> i32", nothing_get),
-    _entry("args_sizes_get", "i32 i32 -> i32", nothing_sizes_get),
+    _entry("args_get", "i32 i32 -> i32", args_get),
+    _entry("args_sizes_get", "i32 i32 -> i32", args_sizes_get),
     _entry("environ_get", "i32 i32 -> i32", nothing_get),
     _entry("environ_sizes_get", "i32 i32 -> i32", nothing_sizes_get),
     _entry("clock_res_get", "i32 i32 -> i32", clock_res_get),

@@ -1,0 +1,325 @@
+"""The worker, on a session in memory: joining, handling, reporting, joining again."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgspec
+import pytest
+from tests.doubles import MemoryZipper
+
+from nearfield.clock import ManualClock
+from nearfield.errors import (
+    GuestError,
+    GuestMemoryExceeded,
+    GuestTimeout,
+    GuestTrapped,
+    HandlerFailed,
+    InferenceError,
+    MediaError,
+    NearfieldError,
+    RefusedError,
+    TransportError,
+)
+from nearfield.frame import Frame, Header, decode_header, keys
+from nearfield.frame.control import JoinReply, JoinRequest, Report, decode, encode
+from nearfield.frame.delivery import DeliveryHeader
+from nearfield.function import Context, PythonFunction, Worker, WorkerSettings
+from nearfield.function.worker import failure_reason
+
+TAG = 0x10
+EPOCH = 5
+JOIN = keys.join("default", "line-1")
+Eventually = Callable[..., None]
+
+
+def upper(context: Context) -> None:
+    if context.payload == b"fail":
+        raise ValueError("no")
+    context.emit(0x11, context.payload.upper())
+    context.emit(0x12, b"2")
+
+
+class Bench:
+    """A worker whose zipper is the test."""
+
+    def __init__(self, handler: Any = upper, **settings: Any) -> None:
+        self.zipper = MemoryZipper.observing(TAG, epoch=EPOCH)
+        self.session = self.zipper.session
+        self.session.answers[JOIN] = lambda _: encode(JoinReply(epoch=self.zipper.epoch, observe=[TAG]))
+        self.clock = ManualClock()
+        self.handled: list[tuple[Frame, NearfieldError | None]] = []
+        self.worker = Worker(
+            WorkerSettings("detect", **settings),
+            PythonFunction(handler),
+            self.zipper.connection,
+            clock=self.clock,
+            on_frame=lambda frame, error, _: self.handled.append((frame, error)),
+        )
+        self.errors: list[BaseException] = []
+        self.thread = threading.Thread(target=self._run)
+
+    def start(self) -> Bench:
+        self.worker.join()
+        self.thread.start()
+        return self
+
+    def _run(self) -> None:
+        try:
+            self.worker.run()
+        except NearfieldError as error:
+            self.errors.append(error)
+
+    def deliver(self, number: int, payload: bytes, *, epoch: int = EPOCH, deadline_ns: int = 0) -> None:
+        header = Header(TAG, 1, number, self.clock.wall_ns(), self.clock.wall_ns(), deadline_ns)
+        attachment = DeliveryHeader(header, number, epoch, "cam").encode()
+        self.session.deliver(keys.dispatch("default", "line-1", self.worker.instance), payload, attachment)
+
+    def ask_to_join_again(self) -> None:
+        self.session.deliver(keys.dispatch("default", "line-1", self.worker.instance), b"")
+
+    def done(self) -> dict[int, tuple[str, str]]:
+        """Everything ever reported done: number -> (status, reason)."""
+        reports = self.session.sent_to(keys.reports("default", "line-1"))
+        return {
+            done.delivery: (done.status, done.reason)
+            for message in reports
+            for done in decode(Report, message.payload).done
+        }
+
+    def joins(self) -> list[JoinRequest]:
+        return [decode(JoinRequest, question) for key, question in self.session.questions if key == JOIN]
+
+
+@pytest.fixture(autouse=True)
+def quick_heartbeats(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nearfield.function.worker.HEARTBEAT_S", 0.02)
+
+
+@pytest.fixture
+def opened() -> Iterator[Callable[..., Bench]]:
+    benches: list[Bench] = []
+
+    def open_bench(*arguments: Any, **settings: Any) -> Bench:
+        benches.append(Bench(*arguments, **settings))
+        return benches[-1]
+
+    yield open_bench
+    for bench in benches:
+        bench.worker.stop()
+        if bench.thread.ident is not None:
+            bench.thread.join(timeout=10)
+
+
+OpenBench = Callable[..., Bench]
+
+
+def test_worker_says_what_it_is_when_it_joins(opened: OpenBench) -> None:
+    bench = opened(observe=(0x12, TAG), emit=frozenset({0x11}), credits=3)
+    bench.worker.join()
+    (request,) = bench.joins()
+    assert (request.function, request.instance, request.credits) == ("detect", bench.worker.instance, 3)
+    assert (request.observe, request.emit, request.runtime) == ([TAG, 0x12], [0x11], "python")
+    assert bench.worker.observe == [TAG]
+    assert bench.session.announced == {keys.alive("default", "line-1", bench.worker.instance)}
+
+
+def test_two_workers_of_one_function_have_two_names(opened: OpenBench) -> None:
+    assert opened().worker.instance != opened().worker.instance
+
+
+def test_refusal_to_join_gives_the_zippers_reason(opened: OpenBench) -> None:
+    bench = opened()
+    bench.session.answers[JOIN] = encode(JoinReply(error="function `detect` is not here"))
+    with pytest.raises(RefusedError, match=r"^zipper `line-1`: function `detect` is not here$"):
+        bench.worker.join()
+
+
+def test_zipper_that_does_not_answer_is_named(opened: OpenBench) -> None:
+    bench = opened()
+    bench.session.answers.clear()
+    with pytest.raises(TransportError, match=r"^zipper `line-1` does not answer the request to join$"):
+        bench.worker.join()
+
+
+def test_frame_is_handled_its_results_leave_and_it_is_reported(opened: OpenBench, eventually: Eventually) -> None:
+    bench = opened().start()
+    bench.deliver(1, b"abc")
+    eventually(lambda: bench.done() == {1: ("completed", "")})
+    first, second = bench.session.sent_to("nearfield/default/frames/*/*/*")
+    assert (first.key, first.payload) == ("nearfield/default/frames/17/line-1/cam", b"ABC")
+    assert (second.key, second.payload) == ("nearfield/default/frames/18/line-1/cam", b"2")
+    headers = [decode_header(message.attachment) for message in (first, second)]
+    assert [(header.sequence, header.hops, header.part) for header in headers] == [(1, 1, 0), (1, 1, 1)]
+    statistics = bench.worker.statistics()
+    assert (statistics.completed, statistics.failed, statistics.dropped, statistics.emitted) == (1, 0, 0, 2)
+    assert [(frame.payload, error) for frame, error in bench.handled] == [(b"abc", None)]
+
+
+def test_failing_handler_fails_its_frame_and_the_next_goes_on(
+    opened: OpenBench, eventually: Eventually, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench = opened().start()
+    bench.deliver(1, b"fail")
+    bench.deliver(2, b"abc")
+    eventually(lambda: bench.done() == {1: ("failed", "handler"), 2: ("completed", "")})
+    assert [message.payload for message in bench.session.sent_to("nearfield/default/frames/*/*/*")] == [b"ABC", b"2"]
+    assert "frame cam/1, tag 0x10" in caplog.text
+    assert isinstance(bench.handled[0][1], HandlerFailed)
+
+
+def test_frame_past_its_deadline_is_dropped_unhandled(opened: OpenBench, eventually: Eventually) -> None:
+    bench = opened().start()
+    bench.deliver(1, b"late", deadline_ns=bench.clock.wall_ns() - 1)
+    bench.deliver(2, b"just", deadline_ns=bench.clock.wall_ns())
+    eventually(lambda: bench.done() == {1: ("dropped", "stale"), 2: ("completed", "")})
+    assert [frame.payload for frame, _ in bench.handled] == [b"just"]
+
+
+def test_only_declared_tags_may_be_emitted(opened: OpenBench, eventually: Eventually) -> None:
+    bench = opened(emit=frozenset({0x11})).start()
+    bench.deliver(1, b"abc")
+    eventually(lambda: bench.done() == {1: ("failed", "handler")})
+    assert bench.session.sent_to("nearfield/default/frames/*/*/*") == []
+
+
+def test_deliveries_that_are_repeated_broken_or_of_another_zipper_are_ignored(
+    opened: OpenBench, eventually: Eventually, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench = opened().start()
+    bench.deliver(1, b"abc")
+    bench.deliver(1, b"abc")
+    bench.deliver(2, b"abc", epoch=EPOCH + 1)
+    bench.session.deliver(keys.dispatch("default", "line-1", bench.worker.instance), b"abc", b"garbage")
+    bench.deliver(3, b"last")
+    eventually(lambda: bench.done() == {1: ("completed", ""), 3: ("completed", "")})
+    assert [frame.payload for frame, _ in bench.handled] == [b"abc", b"last"]
+    assert "delivery ignored: delivery: got 7 bytes" in caplog.text
+
+
+def test_heartbeats_say_what_is_held(opened: OpenBench, eventually: Eventually) -> None:
+    gate, entered = threading.Event(), threading.Event()
+
+    def wait(context: Context) -> None:
+        entered.set()
+        gate.wait(10)
+
+    bench = opened(wait).start()
+    bench.deliver(1, b"")
+    bench.deliver(2, b"")
+    assert entered.wait(10)
+    bench.clock.advance(1.5)
+    reports = keys.reports("default", "line-1")
+    eventually(lambda: bench.session.sent_to(reports), "a heartbeat while the handler works")
+    report = decode(Report, bench.session.sent_to(reports)[-1].payload)
+    assert (report.holding, report.received, report.busy_ms) == ([1, 2], 2, 1_500)
+    gate.set()
+    eventually(lambda: len(bench.done()) == 2)
+
+
+def test_worker_joins_again_when_the_zipper_does_not_know_it(opened: OpenBench, eventually: Eventually) -> None:
+    bench = opened().start()
+    bench.ask_to_join_again()
+    eventually(lambda: len(bench.joins()) == 2, "a second request to join")
+    bench.deliver(1, b"abc")
+    eventually(lambda: bench.done() == {1: ("completed", "")})
+
+
+def test_worker_joins_a_restarted_zipper_once(opened: OpenBench, eventually: Eventually) -> None:
+    bench = opened().start()
+    bench.zipper.epoch = EPOCH + 1
+    bench.ask_to_join_again()
+    eventually(lambda: len(bench.joins()) == 2)
+    # The restarted zipper's state arrives after its answer to the join: the worker knows that epoch already.
+    bench.zipper.say([TAG], epoch=EPOCH + 1)
+    bench.deliver(1, b"abc", epoch=EPOCH + 1)
+    eventually(lambda: bench.done() == {1: ("completed", "")})
+    before = len(bench.session.sent_to(keys.reports("default", "line-1")))
+    eventually(lambda: len(bench.session.sent_to(keys.reports("default", "line-1"))) >= before + 2, "two heartbeats")
+    assert len(bench.joins()) == 2
+
+
+def test_new_epoch_in_the_zippers_state_makes_the_worker_join(opened: OpenBench, eventually: Eventually) -> None:
+    bench = opened().start()
+    bench.zipper.say([TAG], epoch=EPOCH + 1)
+    eventually(lambda: len(bench.joins()) == 2)
+    bench.deliver(7, b"abc", epoch=EPOCH + 1)
+    eventually(lambda: bench.done() == {7: ("completed", "")})
+
+
+def test_epoch_that_changes_while_the_worker_asks_is_taken_over(opened: OpenBench, eventually: Eventually) -> None:
+    bench = opened()
+
+    def answer(_: bytes) -> bytes:
+        bench.zipper.say([TAG], epoch=EPOCH + 1)
+        return encode(JoinReply(epoch=EPOCH + 1, observe=[TAG]))
+
+    bench.session.answers[JOIN] = answer
+    bench.start()
+    bench.deliver(1, b"abc", epoch=EPOCH + 1)
+    eventually(lambda: bench.done() == {1: ("completed", "")})
+
+
+def test_worker_tries_again_until_a_restarted_zipper_answers_sensibly(
+    opened: OpenBench, eventually: Eventually
+) -> None:
+    bench = opened().start()
+    answers = iter([None, b"garbage", encode(JoinReply(epoch=EPOCH, observe=[TAG]))])
+    bench.session.answers[JOIN] = lambda _: next(answers)
+    bench.ask_to_join_again()
+    eventually(lambda: len(bench.joins()) == 4, "three more requests to join")
+    bench.deliver(1, b"abc")
+    eventually(lambda: bench.done() == {1: ("completed", "")})
+
+
+def test_worker_that_is_not_admitted_any_longer_ends_with_the_reason(opened: OpenBench) -> None:
+    bench = opened().start()
+    bench.session.answers[JOIN] = encode(JoinReply(error="function `detect` is not here"))
+    bench.ask_to_join_again()
+    bench.thread.join(timeout=10)
+    assert [str(error) for error in bench.errors] == ["zipper `line-1`: function `detect` is not here"]
+
+
+def test_stopped_worker_finishes_the_frame_at_hand_and_leaves(opened: OpenBench) -> None:
+    gate, entered = threading.Event(), threading.Event()
+
+    def wait(context: Context) -> None:
+        entered.set()
+        gate.wait(10)
+
+    bench = opened(wait).start()
+    bench.deliver(1, b"")
+    bench.deliver(2, b"")
+    assert entered.wait(10)
+    bench.worker.stop()
+    gate.set()
+    bench.thread.join(timeout=10)
+    assert bench.done() == {1: ("completed", "")}
+    assert bench.session.announced == set()
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (GuestTrapped("x"), "trapped"),
+        (GuestTimeout("x"), "timeout"),
+        (GuestMemoryExceeded("x"), "memoryexceeded"),
+        (GuestError("x"), "error"),
+        (HandlerFailed("x"), "handler"),
+        (InferenceError("x"), "inference"),
+        (MediaError("x"), "media"),
+    ],
+)
+def test_failure_has_a_short_class_for_the_ledger(error: NearfieldError, reason: str) -> None:
+    assert failure_reason(error) == reason
+
+
+def test_reports_are_messages_of_the_protocol(opened: OpenBench, eventually: Eventually) -> None:
+    bench = opened().start()
+    bench.deliver(1, b"abc")
+    eventually(lambda: bench.done())
+    key = keys.reports("default", "line-1", bench.worker.instance)
+    report = msgspec.json.decode(bench.session.sent_to(key)[0].payload)
+    assert set(report) == {"instance", "epoch", "received", "holding", "done", "busy_ms"}

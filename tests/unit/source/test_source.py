@@ -1,0 +1,317 @@
+"""The source's two modes, on a session in memory."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from tests.doubles import MemoryZipper
+
+from nearfield.clock import ManualClock
+from nearfield.errors import TransportError, UsageError
+from nearfield.frame import decode_header, keys
+from nearfield.frame.control import Ack, encode
+from nearfield.source import Source
+
+TAG, FREE_TAG = 0x10, 0x20
+Eventually = Callable[..., None]
+
+
+class Bench:
+    """A source, its zipper, and its clock."""
+
+    def __init__(self, **options: Any) -> None:
+        self.zipper = MemoryZipper.observing(TAG)
+        self.clock = ManualClock()
+        options = {"tag": TAG, "clock": self.clock} | options
+        self.source = Source("cam", self.zipper.connection, **options)
+
+    @property
+    def sent(self) -> list[int]:
+        """Sequence numbers on the wire, repetitions included."""
+        frames = self.zipper.session.sent_to("nearfield/default/frames/*/line-1/cam")
+        return [decode_header(frame.attachment).sequence for frame in frames]
+
+    def acknowledge(self, *sequences: int, stream: int | None = None) -> None:
+        ack = Ack(stream=self.source.stream if stream is None else stream, epoch=5, released=list(sequences))
+        self.zipper.session.deliver(keys.acks("default", "line-1", "cam"), encode(ack))
+
+
+@pytest.fixture
+def opened() -> Iterator[Callable[..., Bench]]:
+    benches: list[Bench] = []
+
+    def open_bench(**options: Any) -> Bench:
+        benches.append(Bench(**options))
+        return benches[-1]
+
+    yield open_bench
+    for bench in benches:
+        bench.source.close()
+
+
+OpenBench = Callable[..., Bench]
+
+
+def test_frame_goes_out_under_its_key_with_its_header(opened: OpenBench) -> None:
+    bench = opened()
+    assert bench.source.send(b"picture", captured_ns=123, deadline_ns=456) == 0
+    (frame,) = bench.zipper.session.published
+    header = decode_header(frame.attachment)
+    assert (frame.key, frame.payload) == ("nearfield/default/frames/16/line-1/cam", b"picture")
+    assert (header.tag, header.stream, header.sequence) == (TAG, bench.source.stream, 0)
+    assert (header.captured_ns, header.sent_ns, header.deadline_ns) == (123, bench.clock.wall_ns(), 456)
+    assert (header.hops, header.part, header.flags) == (0, 0, 0)
+
+
+def test_capture_time_is_now_unless_it_is_given(opened: OpenBench) -> None:
+    bench = opened()
+    bench.source.send(b"")
+    assert decode_header(bench.zipper.session.published[0].attachment).captured_ns == bench.clock.wall_ns()
+
+
+def test_frames_that_no_function_observes_need_no_window(opened: OpenBench) -> None:
+    bench = opened(tag=FREE_TAG, mode="complete", window=1)
+    for _ in range(5):
+        bench.source.send(b"")
+    assert bench.sent == [0, 1, 2, 3, 4]
+    assert bench.source.in_flight == 0
+    assert bench.source.flush(0)
+
+
+# ---- live
+
+
+def test_live_source_keeps_the_newest_of_the_frames_that_wait(opened: OpenBench, eventually: Eventually) -> None:
+    bench = opened(window=2)
+    for _ in range(6):
+        bench.source.send(b"")
+    assert bench.sent == [0, 1]
+    assert bench.source.in_flight == 3
+    bench.acknowledge(0)
+    eventually(lambda: bench.sent == [0, 1, 5], "the newest frame sent")
+    assert bench.source.statistics().replaced == 3
+    bench.acknowledge(1, 5)
+    assert bench.source.flush(5)
+    statistics = bench.source.statistics()
+    assert (statistics.offered, statistics.sent, statistics.released, statistics.unacknowledged) == (6, 3, 3, 0)
+
+
+def test_frame_that_waited_says_when_it_was_really_sent(opened: OpenBench, eventually: Eventually) -> None:
+    bench = opened(window=1)
+    bench.source.send(b"")
+    bench.source.send(b"")
+    captured_ns = bench.clock.wall_ns()
+    bench.clock.advance(0.3)
+    bench.acknowledge(0)
+    eventually(lambda: len(bench.sent) == 2)
+    header = decode_header(bench.zipper.session.published[1].attachment)
+    assert (header.captured_ns, header.sent_ns) == (captured_ns, captured_ns + 300_000_000)
+
+
+def test_newer_frame_does_not_overtake_the_one_that_waited(
+    opened: OpenBench, eventually: Eventually, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = opened(window=2)
+    publish, entered, gate = bench.zipper.session.publish, threading.Event(), threading.Event()
+
+    def slow_publish(*arguments: Any, **options: Any) -> None:
+        if threading.current_thread().name.startswith("source-"):
+            entered.set()
+            gate.wait(10)
+        publish(*arguments, **options)
+
+    monkeypatch.setattr(bench.zipper.session, "publish", slow_publish)
+    for _ in range(3):
+        bench.source.send(b"")
+    bench.acknowledge(0, 1)
+    assert entered.wait(10)  # the third frame is on its way out, and there is room for one more
+    bench.source.send(b"")
+    gate.set()
+    eventually(lambda: len(bench.sent) == 4)
+    assert bench.sent == [0, 1, 2, 3]
+
+
+def test_live_source_gives_up_what_is_not_confirmed_within_a_second(opened: OpenBench, eventually: Eventually) -> None:
+    bench = opened(window=1)
+    bench.source.send(b"")
+    bench.source.send(b"")
+    bench.clock.advance(1.1)
+    eventually(lambda: bench.sent == [0, 1], "the frame that waited takes the place")
+    assert bench.source.statistics().unacknowledged == 1
+
+
+def test_live_source_starts_afresh_with_a_new_incarnation_of_the_zipper(opened: OpenBench) -> None:
+    bench = opened(window=2)
+    bench.source.send(b"")
+    bench.source.send(b"")
+    bench.zipper.say([TAG], epoch=6)
+    assert bench.source.in_flight == 0
+    assert bench.source.statistics().unacknowledged == 2
+
+
+def test_live_source_always_has_room(opened: OpenBench) -> None:
+    bench = opened(window=1)
+    bench.source.send(b"")
+    assert bench.source.wait_for_room(0)
+
+
+# ---- complete
+
+
+def test_complete_source_waits_for_room(opened: OpenBench) -> None:
+    bench = opened(mode="complete", window=2)
+    bench.source.send(b"")
+    assert bench.source.wait_for_room(0)
+    bench.source.send(b"")
+    assert not bench.source.wait_for_room(0)
+    with pytest.raises(
+        TransportError, match=r"^source `cam`: no room after 0 s: the zipper confirmed none of 2 frames; "
+    ):
+        bench.source.send(b"", timeout_s=0)
+    bench.acknowledge(0)
+    bench.source.send(b"", timeout_s=0)
+    assert len(bench.sent) == 3
+
+
+def test_sender_that_waits_goes_on_when_there_is_room(opened: OpenBench, eventually: Eventually) -> None:
+    bench = opened(mode="complete", window=1)
+    bench.source.send(b"")
+    sender = threading.Thread(target=bench.source.send, args=(b"",))
+    sender.start()
+    bench.acknowledge(0)
+    sender.join(timeout=10)
+    assert bench.sent == [0, 1]
+
+
+def test_sender_that_waits_ends_when_the_source_is_closed(opened: OpenBench, eventually: Eventually) -> None:
+    bench = opened(mode="complete", window=1)
+    bench.source.send(b"")
+    errors: list[str] = []
+
+    def send() -> None:
+        try:
+            bench.source.send(b"")
+        except TransportError as error:
+            errors.append(str(error))
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    eventually(lambda: bench.source.statistics().offered == 2, "the second frame waits")
+    bench.source.close()
+    sender.join(timeout=10)
+    assert errors == ["source `cam` is closed"]
+
+
+def test_complete_source_repeats_what_is_not_confirmed(opened: OpenBench, eventually: Eventually) -> None:
+    bench = opened(mode="complete")
+    for _ in range(3):
+        bench.source.send(b"")
+    bench.acknowledge(1)
+    bench.clock.advance(1.1)
+    eventually(lambda: bench.sent == [0, 1, 2, 0, 2], "both repeated")
+    assert bench.source.statistics().resent == 2
+    bench.acknowledge(0, 1, 2)
+    assert bench.source.flush(5)
+    assert bench.source.statistics().released == 3
+
+
+def test_complete_source_repeats_everything_to_a_new_incarnation(opened: OpenBench, eventually: Eventually) -> None:
+    bench = opened(mode="complete")
+    bench.source.send(b"")
+    bench.source.send(b"")
+    bench.zipper.say([TAG], epoch=6)
+    eventually(lambda: bench.sent == [0, 1, 0, 1], "both repeated")
+    assert bench.source.in_flight == 2
+
+
+def test_complete_source_keeps_frames_while_functions_have_not_joined_a_restarted_zipper(
+    opened: OpenBench, eventually: Eventually
+) -> None:
+    bench = opened(mode="complete", window=2)
+    bench.source.send(b"")
+    bench.zipper.say([], epoch=6)
+    bench.zipper.say([], epoch=6)
+    bench.source.send(b"")
+    assert (bench.source.in_flight, bench.source.statistics().released) == (2, 0)
+    bench.zipper.say([TAG], epoch=6)
+    bench.clock.advance(1.1)
+    eventually(lambda: bench.sent[-2:] == [0, 1], "both repeated")
+
+
+def test_tags_that_come_to_be_observed_get_a_window(opened: OpenBench) -> None:
+    bench = opened(tag=FREE_TAG, mode="complete", window=1)
+    bench.source.send(b"")
+    bench.zipper.say([TAG, FREE_TAG], epoch=5)
+    bench.source.send(b"")
+    assert bench.source.in_flight == 1
+
+
+# ---- both
+
+
+def test_acknowledgements_of_another_incarnation_release_nothing(opened: OpenBench) -> None:
+    bench = opened(mode="complete")
+    bench.source.send(b"")
+    bench.acknowledge(0, stream=bench.source.stream + 1)
+    assert bench.source.in_flight == 1
+
+
+def test_acknowledgement_that_is_none_is_logged_and_ignored(
+    opened: OpenBench, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench = opened(mode="complete")
+    bench.source.send(b"")
+    bench.zipper.session.deliver(keys.acks("default", "line-1", "cam"), b"\x00")
+    assert bench.source.in_flight == 1
+    assert caplog.messages[0].startswith("source `cam`: ack message: ")
+
+
+def test_source_that_closes_with_unconfirmed_frames_says_so(
+    opened: OpenBench, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = opened(mode="complete")
+    flush = bench.source.flush
+    monkeypatch.setattr(bench.source, "flush", lambda: flush(0))
+    with bench.source:
+        bench.source.send(b"")
+    assert caplog.messages == ["source `cam`: closed with 1 frames not confirmed by the zipper"]
+
+
+def test_closed_source_refuses_to_send(opened: OpenBench) -> None:
+    bench = opened()
+    bench.source.close()
+    bench.source.close()
+    assert bench.zipper.session.is_closed
+    with pytest.raises(TransportError, match=r"^source `cam` is closed$"):
+        bench.source.send(b"")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"window": 0}, "window: got 0, expected 1 to 64 frames"),
+        ({"window": 65}, "window: got 65, expected 1 to 64 frames"),
+        ({"tag": 0xF001}, "tag 0xf001 is reserved"),
+        ({"tag": "x"}, "got 'x', expected a tag"),
+    ],
+)
+def test_source_that_cannot_work_is_refused(options: dict[str, Any], message: str) -> None:
+    zipper = MemoryZipper.observing()
+    with pytest.raises(UsageError, match=message):
+        Source("cam", zipper.connection, **options)
+    with pytest.raises(UsageError, match="source name: got 'a/b'"):
+        Source("a/b", zipper.connection)
+
+
+def test_frame_that_cannot_be_sent_is_refused_before_it_counts(opened: OpenBench) -> None:
+    bench = opened(tag=None, mode="complete")
+    with pytest.raises(UsageError, match="send: no tag"):
+        bench.source.send(b"")
+    with pytest.raises(UsageError, match="captured_ns: got -1, expected nanoseconds"):
+        bench.source.send(b"", tag=TAG, captured_ns=-1)
+    with pytest.raises(UsageError, match="deadline_ns: got 18446744073709551616, expected"):
+        bench.source.send(b"", tag=TAG, deadline_ns=2**64)
+    assert (bench.source.statistics().offered, bench.source.in_flight, bench.sent) == (0, 0, [])
