@@ -69,6 +69,9 @@ class MemorySession:
     subscriptions: list[tuple[str, Callback]] = field(default_factory=list)
     is_closed: bool = False
 
+    def router_ids(self) -> list[str]:
+        return ["router"]
+
     def publish(self, key: str, payload: Any, *, attachment: bytes = b"", lane: Lane = Lane.FRAMES) -> None:
         data = payload if isinstance(payload, bytes) else payload.to_bytes()
         self.published.append(Published(key, data, attachment, lane))

@@ -193,8 +193,8 @@ class Finished:
 
     @property
     def error(self) -> str:
-        """The one line on standard error, which must begin with `error: `, without it."""
-        lines = self.stderr.splitlines()
+        """The one error on standard error, without its mark. Nothing else may be there but notes of the log."""
+        lines = [line for line in self.stderr.splitlines() if " INFO " not in line]
         assert len(lines) == 1, f"expected one line on standard error, got:\n{self.stderr}"
         assert lines[0].startswith("error: "), lines[0]
         return lines[0].removeprefix("error: ")
@@ -285,7 +285,7 @@ class Node:
     def __init__(self, commands: Commands, serve: Command, address: str) -> None:
         self.serve = serve
         self.address = address
-        self._commands = commands
+        self.commands = commands
         self._connection: Connection | None = None
 
     @property
@@ -297,15 +297,15 @@ class Node:
 
     def run(self, *arguments: str | Path) -> Command:
         """Start a function and wait until it has joined."""
-        return self._commands.start("run", *arguments, "--zipper", self.address).ready()
+        return self.commands.start("run", *arguments, "--zipper", self.address).ready()
 
     def watch(self, *arguments: str | Path) -> Command:
         """Start a sink and wait until it receives."""
-        return self._commands.start("watch", *arguments, "--zipper", self.address).ready()
+        return self.commands.start("watch", *arguments, "--zipper", self.address).ready()
 
     def send(self, *arguments: str | Path) -> Command:
         """Start a source."""
-        return self._commands.start("send", *arguments, "--zipper", self.address)
+        return self.commands.start("send", *arguments, "--zipper", self.address)
 
     def ledger(self) -> dict[str, Any]:
         answer = self.connection.session.ask(keys.ledger(self.connection.namespace, self.connection.zipper))

@@ -1,6 +1,6 @@
 """A camera that needs no hardware: grey pictures that grow brighter and darker, as JPEG frames with tag 0x10.
 
-    python examples/python-source/camera.py [ZIPPER] [PICTURES]
+Arguments: the zipper's address, localhost:9900 unless given; how many pictures, 250 unless given.
 """
 
 import math

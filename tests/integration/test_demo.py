@@ -6,6 +6,7 @@ import os
 import signal
 
 import pytest
+
 from tests.processes import Commands, descendants_of, until_gone
 
 PICTURES = 450

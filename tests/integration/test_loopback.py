@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import msgspec
 import pytest
 
 from nearfield import AsyncSource, Context, Sink, Source, StreamFunction, dial
@@ -244,8 +245,8 @@ def test_live_source_never_waits_for_a_slow_function(node: Node, eventually: Eve
     collector.gate.set()
     eventually(lambda: node.group("detect")["queued"] + node.group("detect")["in_flight"] == 0)
     ledger = node.group("detect")
-    assert ledger["received"] == statistics.sent
-    assert collector.payloads[-1] == b"99"
+    # A live frame may get lost on the way; then it was not confirmed.
+    assert statistics.released <= ledger["received"] <= statistics.sent
     assert ledger["completed"] == len(collector.payloads)
 
 
@@ -286,7 +287,8 @@ def test_complete_source_loses_nothing_when_an_instance_vanishes(node: Node, eve
     assert source.flush(30)
     assert sorted(staying.payloads, key=int) == [b"%d" % number for number in range(30)]
     ledger = node.group("audit")
-    assert (ledger["completed"], ledger["redelivered"], ledger["instances"]) == (30, 2, 1)
+    assert (ledger["completed"], ledger["instances"]) == (30, 1)
+    assert ledger["redelivered"] >= 2
     leaving.gate.set()
     first.stop()
 
@@ -442,8 +444,6 @@ def test_second_zipper_on_one_port_is_refused(node: Node, free_port: int) -> Non
 
 
 def test_anybody_may_ask_for_the_ledger(node: Node, eventually: Eventually) -> None:
-    import msgspec
-
     node.start(DETECT)
     node.function("detect", upper)
     node.source().send(b"abc")

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.processes import Commands, Node, nearfield
 
 from nearfield import Source
+from tests.processes import Commands, Node, nearfield
 
 APP = """
     from nearfield import StreamFunction

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.processes import UPPERCASE, Commands, Node, children_of, is_alive, poll, until_gone
 
 from nearfield import Source
+from tests.processes import UPPERCASE, Commands, Node, children_of, is_alive, poll, until_gone
 
 FUNCTION = "upper"
 

@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
 
+from nearfield import containment
+from nearfield.cli.contained import contain, log_containment
 from nearfield.errors import ConfigError, UsageError
 from nearfield.frame import MAX_TAG, RESERVED_TAGS
 from nearfield.function import Handler
 from nearfield.function.guest import GuestFunction
 from nearfield.inference import ModelSource, ModelStore
 from nearfield.sandbox import Guest, Limits
-from nearfield.transport import StateDirectory
+from nearfield.transport import Identity, StateDirectory
 
 DEFAULT_MODEL = "default"
 
@@ -47,8 +49,13 @@ class GuestOptions:
     handles: int
 
 
-def load_guest(options: GuestOptions) -> tuple[Handler, tuple[int, ...]]:
-    """Load the models and the guest. Takes up to a second the first time a module is compiled.
+def load_guest(options: GuestOptions, *, identity: Identity, zipper: str) -> tuple[Handler, tuple[int, ...]]:
+    """Contain this process for good, then load the models and the guest. Call while it has one thread.
+
+    Takes up to a second the first time a module is compiled.
+
+    Args:
+        identity, zipper: with which it will connect, and where: all that it can reach afterwards.
 
     Returns:
         The handler, and the tags that the guest itself asks for.
@@ -57,8 +64,19 @@ def load_guest(options: GuestOptions) -> tuple[Handler, tuple[int, ...]]:
         UsageError, ConfigError, GuestInvalid, GuestAbiError, ModelInvalid: exit code 2, each.
     """
     state = StateDirectory.from_environment()
-    record = state.ensure("models") / "admitted"
-    store = ModelStore(model_sources(options.models, options.labels, options.threads), probe_record=record)
+    cache, record = state.ensure("modules"), state.ensure("models")
+    sources = model_sources(options.models, options.labels, options.threads)
+    contained = contain(
+        options.path,
+        sources,
+        identity=identity,
+        zipper=zipper,
+        cache=cache,
+        record=record,
+        memory_bytes=options.memory_bytes,
+        module_bytes=options.module_bytes,
+    )
+    store = ModelStore(sources, probe_record=record / "admitted")
     store.load_all()
     guest = Guest.load(
         options.path,
@@ -78,8 +96,10 @@ def load_guest(options: GuestOptions) -> tuple[Handler, tuple[int, ...]]:
         result_tag=result_tag(options.observe, options.emit),
         entry=options.entry,
         instance=options.instance,
-        cache_dir=state.ensure("modules"),
+        cache_dir=cache,
     )
+    # Models were tried out, and the module was compiled, in processes of their own: from here on there are no more.
+    log_containment(containment.seal(contained))
     return GuestFunction(options.name, guest), guest.observes
 
 

@@ -11,22 +11,31 @@ import typer
 
 from nearfield.cli import options
 from nearfield.cli.output import say, say_json
-from nearfield.errors import GuestInvalid
+from nearfield.cli.this_host import print_host
+from nearfield.errors import GuestInvalid, UsageError
 from nearfield.sandbox import GuestReport, ImportReport, inspect_guest
 
-GuestFiles = Annotated[list[Path], typer.Argument(metavar="GUEST.wasm...", help="WebAssembly modules.")]
+GuestFiles = Annotated[list[Path] | None, typer.Argument(metavar="GUEST.wasm...", help="WebAssembly modules.")]
+Host = Annotated[bool, typer.Option("--host", help="Say what this machine offers for the containment of workers.")]
 
 KIB_PER_PAGE = 64
 
 
-def inspect(guests: GuestFiles, json: options.Json = False) -> None:
+def inspect(guests: GuestFiles = None, host: Host = False, json: options.Json = False) -> None:
     """Say which ABI each guest speaks, what it imports and exports, and whether it would run here.
 
     Nothing in the guest is run. Exit code 1 when one of them would not run.
     """
+    if not guests and not host:
+        raise UsageError("nothing to inspect: got no file, expected GUEST.wasm or --host")
+    if host:
+        print_host(json=json)
+    for path in guests or ():
+        if not path.is_file():
+            raise UsageError("no such file", where=str(path))
     all_run = True
-    for number, path in enumerate(guests):
-        if number and not json:
+    for number, path in enumerate(guests or ()):
+        if (number or host) and not json:
             say("")
         try:
             report = inspect_guest(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import runpy
 import sys
 from collections.abc import Callable
@@ -21,7 +22,7 @@ from nearfield.frame import Frame, check_name, format_tag, name_from
 from nearfield.function import Handler, PythonFunction, StreamFunction, Worker, WorkerSettings, describe_raised
 from nearfield.supervised import is_supervised
 from nearfield.telemetry import configure_logging
-from nearfield.transport import DEFAULT_ZIPPER, dial
+from nearfield.transport import DEFAULT_ZIPPER, Identity, StateDirectory, dial, ensure_local_identity
 
 _log = logging.getLogger("nearfield.run")
 
@@ -101,9 +102,13 @@ def run(
     allowed = options.tags_of("--emit", emit)
     identity = options.identity_of(ca, certificate, key)
     if _is_guest(target):
+        # No thread of numpy's may exist before containment, which could not reach it.
+        os.environ["OPENBLAS_NUM_THREADS"] = "1"
         from nearfield.cli.guests import GuestOptions, load_guest
 
         function = name or name_from(Path(target).stem)
+        # What it makes must be there before this process may not write there any more.
+        identity = identity or ensure_local_identity(StateDirectory.from_environment())
         handler, asked = load_guest(
             GuestOptions(
                 path=Path(target),
@@ -123,9 +128,12 @@ def run(
                 log_lines=max_log_lines,
                 module_bytes=_parsed("--max-module", parse_size, max_module),
                 handles=max_handles,
-            )
+            ),
+            identity=identity,
+            zipper=zipper,
         )
-        plan = _Plan(WorkerSettings(function, observed or asked, frozenset(allowed) or None, credits), handler, zipper)
+        settings = WorkerSettings(function, observed or asked, frozenset(allowed) or None, credits)
+        plan = _Plan(settings, handler, zipper, contained_with=identity)
     else:
         plan = _plan_of_program(target, name, observed, allowed, zipper)
     connection = dial(plan.zipper, identity=identity, namespace=namespace)
@@ -138,6 +146,10 @@ def run(
         )
         worker.join()
         stopping = Stopping(worker.stop)
+        if plan.contained_with is not None:
+            from nearfield.cli.contained import watch_renewal
+
+            watch_renewal(plan.contained_with, worker.stop)
         _announce(worker, plan, connection.zipper, json=json, quiet=is_supervised())
         worker.run()
     finally:
@@ -150,6 +162,7 @@ class _Plan:
     settings: WorkerSettings
     handler: Handler
     zipper: str
+    contained_with: Identity | None = None
 
 
 def _is_guest(target: str) -> bool:

@@ -19,7 +19,7 @@ from nearfield.cli.output import say, say_json
 from nearfield.cli.stopping import Stopping
 from nearfield.errors import TransportError, UsageError
 from nearfield.frame import format_tag, name_from
-from nearfield.media import VideoReader, mask_credentials, open_video
+from nearfield.media import VideoReader, mask_credentials, open_video, scheme_of
 from nearfield.source import Source
 from nearfield.source.pacing import Pacer
 from nearfield.telemetry import configure_logging
@@ -67,6 +67,8 @@ def send(
     number = options.tags_of("--tag", [tag])[0]
     rate = _rate(fps)
     identity = options.identity_of(ca, certificate, key)
+    if not scheme_of(video) and not Path(video).exists():
+        raise UsageError("no such file", where=f"video `{video}`")
     with open_video(video, every=every) as first:
         interval_s = _interval(rate, first.fps, every)
         total = None if loop or first.frame_count is None else -(-first.frame_count // every)

@@ -14,9 +14,14 @@ _ENGINES = ("eclipse-zenoh", "wasmtime", "ai-edge-litert", "av")
 
 def version(json: options.Json = False) -> None:
     """Print the versions of nearfield and of the engines it runs on."""
-    engines = {name: installed(name) for name in _ENGINES}
+    engines = engine_versions()
     if json:
         say_json({"nearfield": __version__, "python": platform.python_version(), **engines})
         return
     say(f"nearfield {__version__}")
     say(f"python {platform.python_version()}, " + ", ".join(f"{name} {number}" for name, number in engines.items()))
+
+
+def engine_versions() -> dict[str, str]:
+    """Versions of the native engines, by the name of their package."""
+    return {name: installed(name) for name in _ENGINES}

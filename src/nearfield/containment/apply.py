@@ -2,7 +2,8 @@
 
 1. `apply`, before anything of a guest or a model is read and while the process has one thread: Landlock and
    capabilities are a matter of threads, and one that exists already stays as it is.
-2. `seal`, when the models have been tried out in processes of their own: from then on there are no new processes.
+2. `seal`, when the models have been tried out and the guest compiled, which takes processes of their own; those live
+   under everything that step 1 took. From then on there are no new processes.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ DUMPABLE, LANDLOCK, SECCOMP, SEALED = "no-dump", "landlock", "seccomp", "no-proc
 
 
 def apply(plan: ContainmentPlan, *, kernel: Kernel | None = None) -> ContainmentReport:
-    """Give up everything that the plan does not allow. Cannot be undone; takes about 1 ms; call on the main thread.
+    """Give up everything that the plan does not allow, for good. Takes some milliseconds. Call on the main thread.
 
     Nothing that is missing or fails is fatal: it is in the report.
     """
@@ -29,7 +30,7 @@ def apply(plan: ContainmentPlan, *, kernel: Kernel | None = None) -> Containment
     return ContainmentReport(
         (
             take(RLIMITS, lambda: process.limit_resources(used, plan.limits)),
-            take(OOM, process.be_first_out_of_memory),
+            take(OOM, lambda: process.be_first_out_of_memory(used)),
             take(CAPABILITIES, lambda: process.drop_capabilities(used)),
             take(PRIVILEGES, lambda: process.forbid_new_privileges(used)),
             take(DUMPABLE, lambda: process.hide_memory(used)),

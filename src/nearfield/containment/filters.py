@@ -62,6 +62,7 @@ _KERNEL = (
 _KEYS = "add_key request_key keyctl"
 _IDENTITY = "setuid setgid setreuid setregid setresuid setresgid setfsuid setfsgid setgroups capset"
 _FILES = "mknod mknodat name_to_handle_at open_by_handle_at"
+_NEW_PROCESSES = ["execve", "execveat", "fork", "vfork", "pidfd_open", "pidfd_send_signal", "tkill"]
 _EVER_REFUSED = " ".join((_MOUNTS, _OTHER_PROCESSES, _KERNEL, _KEYS, _IDENTITY, _FILES)).split()
 
 # CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET (linux/sched.h)
@@ -89,10 +90,7 @@ def sealing(pid: int) -> tuple[Refusal, ...]:
     """For the worker alone, whose process id this is: no new process or program, no word to other processes."""
     others = Argument(0, (pid,), negated=True)
     return (
-        *(
-            Refusal(name)
-            for name in ("execve", "execveat", "fork", "vfork", "pidfd_open", "pidfd_send_signal", "tkill")
-        ),
+        *(Refusal(name) for name in _NEW_PROCESSES),
         Refusal("clone", (Argument(0, (0,), _THREAD),)),
         *(Refusal(name, (others,)) for name in ("kill", "tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo")),
         Refusal("prlimit64", (Argument(0, (0, pid), negated=True),)),

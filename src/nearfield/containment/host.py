@@ -52,15 +52,15 @@ def host_report(engines: Mapping[str, str] | None = None, *, kernel: Kernel | No
         engines: names and versions of the native engines, to be part of the report.
     """
     used = kernel or Kernel()
-    abis: list[int] = []
-    found = take("landlock", lambda: str(abis.append(landlock_abi(used))))
+    found = take("landlock", lambda: str(landlock_abi(used)))
+    has_landlock = found.state is State.ACTIVE
     return HostReport(
         kernel=platform.release(),
         machine=platform.machine(),
         cpus=len(os.sched_getaffinity(0)),
         memory_bytes=_memory_bytes(),
-        landlock_abi=abis[0] if abis else None,
-        landlock_why_not=None if found.state is State.ACTIVE else found.detail,
+        landlock_abi=int(found.detail) if has_landlock else None,
+        landlock_why_not=None if has_landlock else found.detail,
         seccomp=used.machine is not None and is_available(used),
         capabilities=_capability_count(),
         hard_limits={name: _hard_limit(name) for name in _LIMITS},

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import platform
 import struct
 import sys
+from pathlib import Path
 
 from nearfield.containment.syscalls import MACHINES, Machine
 
 
 class Kernel:
-    """This machine's kernel. Tests put another in its place by overriding `call`."""
+    """This machine's kernel. Tests put another in its place by overriding `call` and `write`."""
 
     @property
     def machine(self) -> Machine | None:
@@ -27,7 +29,7 @@ class Kernel:
         """
         number = None if self.machine is None else self.machine.numbers.get(name)
         if number is None:
-            raise OSError(38, "no such system call on this machine", name)  # ENOSYS
+            raise OSError(errno.ENOSYS, "no such system call on this machine", name)
         libc = ctypes.CDLL(None, use_errno=True)
         libc.syscall.restype = ctypes.c_long
         result = int(libc.syscall(ctypes.c_long(number), *map(_as_register, arguments)))
@@ -35,6 +37,14 @@ class Kernel:
             code = ctypes.get_errno()
             raise OSError(code, os.strerror(code), name)
         return result
+
+    def write(self, path: str, text: str) -> None:
+        """Write to a file in which the kernel takes settings.
+
+        Raises:
+            OSError: it does not exist, or refuses.
+        """
+        Path(path).write_text(text)
 
 
 class Program:

@@ -15,7 +15,10 @@ from nearfield.containment.kernel import Kernel
 from nearfield.containment.plan import ContainmentPlan
 
 EXECUTE, WRITE_FILE, READ_FILE, READ_DIR, REMOVE_DIR, REMOVE_FILE = (1 << bit for bit in range(6))
-MAKE_REG, TRUNCATE, IOCTL_DEV = 1 << 8, 1 << 14, 1 << 15
+MAKE_DIR, MAKE_REG, MAKE_SYM = 1 << 7, 1 << 8, 1 << 12
+REFER, TRUNCATE, IOCTL_DEV = 1 << 13, 1 << 14, 1 << 15
+
+_KEEP_FILES = READ_FILE | READ_DIR | WRITE_FILE | TRUNCATE | MAKE_REG | REMOVE_FILE
 
 # Rights that each version of the interface knows, all of which are withdrawn unless a rule grants them.
 _RIGHTS_BY_ABI = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1, 5: (1 << 16) - 1}
@@ -65,7 +68,9 @@ def rules_of(plan: ContainmentPlan) -> Iterator[tuple[Path, int]]:
     for path in plan.devices:
         yield path, READ_FILE | WRITE_FILE
     for path in plan.writable:
-        yield path, READ_FILE | READ_DIR | WRITE_FILE | TRUNCATE | MAKE_REG | REMOVE_FILE
+        yield path, _KEEP_FILES
+    for path in plan.granted:
+        yield path, _KEEP_FILES | MAKE_DIR | REMOVE_DIR | MAKE_SYM | REFER
 
 
 def restrict(kernel: Kernel, plan: ContainmentPlan, *, threads: int) -> str:

@@ -22,12 +22,8 @@ SYSTEM_READABLE = tuple(
             *("/etc/resolv.conf", "/etc/hosts", "/etc/host.conf", "/etc/nsswitch.conf", "/etc/gai.conf"),
             *("/etc/services", "/etc/protocols"),
             # settings and public authorities of TLS libraries; private keys lie beside these, not in them
-            *(
-                "/etc/ssl/openssl.cnf",
-                "/etc/ssl/certs",
-                "/usr/share/ca-certificates",
-                "/usr/local/share/ca-certificates",
-            ),
+            *("/etc/ssl/openssl.cnf", "/etc/ssl/certs"),
+            *("/usr/share/ca-certificates", "/usr/local/share/ca-certificates"),
             *("/etc/pki/tls/openssl.cnf", "/etc/pki/tls/certs", "/etc/pki/ca-trust", "/etc/crypto-policies"),
             # the processor, for thread counts and the choice of kernels; this process itself
             *("/proc/self", "/proc/cpuinfo", "/proc/meminfo", "/proc/stat", "/proc/sys/vm/overcommit_memory"),
@@ -78,6 +74,7 @@ class ContainmentPlan:
         listable: directories whose names may be seen, below them too.
         executable: files that may be executed until `seal`.
         writable: directories in which files may be made, written and removed.
+        granted: directories of which a guest may do what it likes, below them too.
         devices: files that may be read and written.
         tcp_ports: TCP ports that may be connected to. UDP is not restricted by any kernel so far.
         limits: of the process.
@@ -87,6 +84,7 @@ class ContainmentPlan:
     listable: tuple[Path, ...]
     executable: tuple[Path, ...]
     writable: tuple[Path, ...]
+    granted: tuple[Path, ...]
     devices: tuple[Path, ...]
     tcp_ports: tuple[int, ...]
     limits: ResourceLimits
@@ -98,11 +96,13 @@ def plan_for_guest(
     models: Sequence[Path],
     certificates: Sequence[Path],
     writable: Sequence[Path],
-    zipper_ports: Sequence[int],
+    tcp_ports: Sequence[int],
     python: PythonInstallation,
     guest_memory_bytes: int,
     module_bytes: int,
     model_bytes: int,
+    granted_readable: Sequence[Path] = (),
+    granted_writable: Sequence[Path] = (),
 ) -> ContainmentPlan:
     """The plan for a worker that runs one WebAssembly guest.
 
@@ -112,19 +112,22 @@ def plan_for_guest(
         certificates: the PEM files with which it connects. Files, not their directory: beside them may lie the key of
             an authority.
         writable: the compile cache and the record of admitted models, directories.
-        zipper_ports: where the zipper listens; TCP there serves to explain why QUIC fails.
+        tcp_ports: where the zipper listens, which is asked over TCP why QUIC fails; and those of granted hosts.
         python: files of the interpreter.
         guest_memory_bytes: memory limit of the sandbox.
         module_bytes: most bytes of a module.
         model_bytes: size of all model files together.
+        granted_readable: directories that the workflow lets the guest read.
+        granted_writable: directories that the workflow lets the guest change.
     """
     return ContainmentPlan(
-        readable=(*python.readable, *SYSTEM_READABLE, guest, *models, *certificates),
+        readable=(*python.readable, *SYSTEM_READABLE, guest, *models, *certificates, *granted_readable),
         listable=python.listable,
         executable=python.executable,
         writable=tuple(writable),
+        granted=tuple(granted_writable),
         devices=SYSTEM_DEVICES,
-        tcp_ports=tuple(sorted({*zipper_ports, _DNS_PORT})),
+        tcp_ports=tuple(sorted({*tcp_ports, _DNS_PORT})),
         limits=ResourceLimits(
             data_bytes=_BASE_DATA_BYTES + guest_memory_bytes + _COPIES_OF_A_MODEL * model_bytes,
             file_bytes=max(64 * MIB, _COMPILED_TO_MODULE * module_bytes),

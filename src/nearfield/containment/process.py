@@ -17,6 +17,7 @@ _SET_DUMPABLE, _SET_NO_NEW_PRIVS = 4, 38
 _CAPABILITIES_VERSION = 0x2008_0522  # _LINUX_CAPABILITY_VERSION_3
 # Of 1,000: when memory runs out, workers go before the zipper and before what else runs here.
 _FIRST_TO_GO = 500
+_OOM_SCORE = "/proc/self/oom_score_adj"
 
 
 def limit_resources(kernel: Kernel, limits: ResourceLimits) -> str:
@@ -72,15 +73,14 @@ def hide_memory(kernel: Kernel) -> str:
     return ""
 
 
-def be_first_out_of_memory() -> str:
+def be_first_out_of_memory(kernel: Kernel) -> str:
     """Have the kernel choose this process first when memory runs out.
 
     Raises:
         OSError: not allowed here.
     """
-    place = Path("/proc/self/oom_score_adj")
-    if int(place.read_text()) < _FIRST_TO_GO:
-        place.write_text(str(_FIRST_TO_GO))
+    if int(Path(_OOM_SCORE).read_text()) < _FIRST_TO_GO:
+        kernel.write(_OOM_SCORE, str(_FIRST_TO_GO))
     return ""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable
 
 from nearfield.containment.filters import INSTRUCTION_BYTES, Refusal, compile_filter
@@ -31,9 +32,9 @@ def refuse(kernel: Kernel, refusals: Iterable[Refusal]) -> None:
         OSError: the kernel does not have it, or refuses.
     """
     machine = kernel.machine
-    if machine is None:
-        raise OSError(38, "no table of system calls for this machine")  # ENOSYS
+    if machine is None or not is_available(kernel):
+        raise OSError(errno.ENOSYS, "no filters of system calls on this machine")
     program = Program(compile_filter(refusals, machine), INSTRUCTION_BYTES)
     thread = kernel.call("seccomp", _SET_MODE_FILTER, _ALL_THREADS, program.reference)
     if thread:
-        raise OSError(3, f"thread {thread} has a filter of its own", "seccomp")  # ESRCH, as newer kernels say it
+        raise OSError(errno.ESRCH, f"thread {thread} has a filter of its own", "seccomp")

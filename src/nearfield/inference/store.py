@@ -6,7 +6,7 @@ import hashlib
 import os
 import stat
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,7 +105,14 @@ class ModelStore:
         """
         return self._load(self._real_name(name)).labels.get(index)
 
-    def from_bytes(self, data: bytes, encoding: Encoding = Encoding.AUTODETECT, threads: int = 1) -> Graph:
+    def from_bytes(
+        self,
+        data: bytes,
+        encoding: Encoding = Encoding.AUTODETECT,
+        threads: int = 1,
+        *,
+        admit: Callable[[int], None] | None = None,
+    ) -> Graph:
         """The graph of a model that a guest carries inside itself.
 
         The most recently used contents stay loaded. Contents are compared byte for byte, which is ten times quicker
@@ -115,6 +122,7 @@ class ModelStore:
             data: the whole model.
             encoding: what the guest says it is.
             threads: native threads of each computation, >= 1.
+            admit: called with the size in bytes before a model is loaded that is not loaded yet; may raise.
 
         Raises:
             ModelInvalid: no model that a backend can load, or of another encoding.
@@ -122,6 +130,8 @@ class ModelStore:
         with self._lock:
             known = next((each for each in self._carried if each.threads == threads and each.content == data), None)
             if known is None:
+                if admit is not None:
+                    admit(len(data))
                 label = f"sha256:{hashlib.sha256(data).hexdigest()[:12]}"
                 detect_encoding(data, label, encoding)
                 known = _Carried(data, threads, LiteRtGraph(data, label=label, threads=threads))

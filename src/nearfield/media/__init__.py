@@ -2,7 +2,7 @@
 
 from nearfield.media.image import DEFAULT_LIMITS, ImageLimits, Resampling, decode_image
 from nearfield.media.jpeg import encode_jpeg
-from nearfield.media.location import mask_credentials
+from nearfield.media.location import mask_credentials, scheme_of
 from nearfield.media.video import VideoReader, open_video
 from nearfield.media.video_frame import VideoFrame
 
@@ -16,4 +16,5 @@ __all__ = [
     "encode_jpeg",
     "mask_credentials",
     "open_video",
+    "scheme_of",
 ]

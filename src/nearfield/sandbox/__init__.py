@@ -7,8 +7,12 @@ from nearfield.sandbox.guest import Guest, InstancePolicy
 from nearfield.sandbox.inspection import ExportReport, GuestReport, ImportReport, inspect_guest
 from nearfield.sandbox.invocation import Emission, Invocation, LogLine, Outcome
 from nearfield.sandbox.limits import Limits
+from nearfield.sandbox.module import CompiledGuest, compile_guest
+from nearfield.sandbox.watchdog import EXIT_STUCK, Watchdog
 
 __all__ = [
+    "EXIT_STUCK",
+    "CompiledGuest",
     "Directory",
     "Emission",
     "ExportReport",
@@ -21,5 +25,7 @@ __all__ = [
     "Limits",
     "LogLine",
     "Outcome",
+    "Watchdog",
+    "compile_guest",
     "inspect_guest",
 ]

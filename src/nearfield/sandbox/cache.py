@@ -7,12 +7,16 @@ carries an HMAC under a key that lives in the same directory. Everything else is
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import hmac
 import logging
 import os
 import secrets
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from wasmtime import Module, WasmtimeError
@@ -28,6 +32,17 @@ _SUFFIX = ".cwasm"
 
 # A guest of 4 MB compiles to about 10 MB. 64 of them are more than one host runs; the oldest go first.
 _MOST_FILES = 64
+
+# Lock files are never removed, which would race; two digits of the key keep them few.
+_LOCK_DIGITS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Cached:
+    """A module from the cache, and the code that it was made from."""
+
+    module: Module
+    code: bytes
 
 
 class CompileCache:
@@ -55,36 +70,59 @@ class CompileCache:
         _log.warning("compile cache %s is not used: %s", directory, problem)
         return None
 
-    def load(self, sha256: str) -> Module | None:
+    @staticmethod
+    def key_of(sha256: str) -> str:
+        """What a module with this hash is kept under: one name for each engine version and its settings."""
+        return hashlib.sha256(f"{fingerprint()}; {sha256}".encode()).hexdigest()
+
+    @contextmanager
+    def compiling(self, sha256: str) -> Iterator[None]:
+        """Wait until no other process compiles this module, and keep others from it meanwhile.
+
+        Compilations are bounded, so this is too. Without locks (some network file systems), it does not wait.
+        """
+        path = self._directory / f"lock-{self.key_of(sha256)[:_LOCK_DIGITS]}"
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        except OSError as exc:
+            _log.warning("compile cache %s cannot be locked: %s", self._directory, exc)
+            yield
+            return
+        try:
+            with suppress(OSError):
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def load(self, sha256: str) -> Cached | None:
         """The module compiled earlier from bytes with this hash; None when there is none that can be trusted."""
         path = self._path(sha256)
         try:
-            content = _read_own(path)
+            mac, code = _read_own(path, _MAC_BYTES)
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as exc:
             _log.warning("compiled module %s is not used: %s", path, exc)
             return None
-        mac, code = content[:_MAC_BYTES], content[_MAC_BYTES:]
         if not hmac.compare_digest(mac, self._mac(path.name, code)):
             _log.warning("compiled module %s is not used: its content has changed", path)
             path.unlink(missing_ok=True)
             return None
         try:
-            return Module.deserialize(engine(), code)
+            return Cached(Module.deserialize(engine(), code), code)
         except WasmtimeError as exc:
             # Ours and unchanged, but from a host with other CPU features: a home directory on a network.
             _log.info("compiled module %s is not used: %s", path, exc)
             return None
 
-    def store(self, sha256: str, module: Module) -> None:
-        """Keep a module. A failure (disk full, read-only) is logged and otherwise ignored."""
+    def store(self, sha256: str, code: bytes) -> None:
+        """Keep compiled code. A failure (disk full, read-only) is logged and otherwise ignored."""
         path = self._path(sha256)
         temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
         try:
-            code = bytes(module.serialize())
             try:
-                _write_new(temporary, self._mac(path.name, code) + code)
+                _write_new(temporary, self._mac(path.name, code), code)
                 temporary.replace(path)
             finally:
                 temporary.unlink(missing_ok=True)
@@ -93,12 +131,13 @@ class CompileCache:
             _log.warning("compiled module %s could not be kept: %s", path, exc)
 
     def _path(self, sha256: str) -> Path:
-        key = hashlib.sha256(f"{fingerprint()}; {sha256}".encode()).hexdigest()
-        return self._directory / (key + _SUFFIX)
+        return self._directory / (self.key_of(sha256) + _SUFFIX)
 
     def _mac(self, name: str, code: bytes) -> bytes:
         # The name is part of it: a file renamed to another module's name must not pass.
-        return hmac.new(self._key, name.encode() + b"\0" + code, hashlib.sha256).digest()
+        mac = hmac.new(self._key, name.encode() + b"\0", hashlib.sha256)
+        mac.update(code)
+        return mac.digest()
 
     def _prune(self) -> None:
         files = sorted(self._directory.glob(f"*{_SUFFIX}"), key=lambda path: path.stat().st_mtime, reverse=True)
@@ -116,20 +155,23 @@ def _ownership_problem(found: os.stat_result, is_kind: object) -> str | None:
     return None
 
 
-def _read_own(path: Path) -> bytes:
-    """Content of a regular file that is this user's alone; what is checked is what is read, links are not followed."""
+def _read_own(path: Path, head_bytes: int) -> tuple[bytes, bytes]:
+    """The beginning and the rest of a regular file that is this user's alone.
+
+    What is checked is what is read; links are not followed.
+    """
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     with os.fdopen(descriptor, "rb") as file:
         problem = _ownership_problem(os.fstat(descriptor), stat.S_ISREG)
         if problem is not None:
             raise ValueError(problem)
-        return file.read()
+        return file.read(head_bytes), file.read()
 
 
-def _write_new(path: Path, content: bytes) -> None:
+def _write_new(path: Path, *parts: bytes) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
+        file.writelines(parts)
 
 
 def _read_or_make_key(path: Path) -> bytes:
@@ -143,7 +185,7 @@ def _read_or_make_key(path: Path) -> bytes:
             pass
         finally:
             temporary.unlink()
-    key = _read_own(path)
-    if len(key) != _KEY_BYTES:
-        raise ValueError(f"{path.name}: got {len(key)} bytes, expected {_KEY_BYTES}; delete it")
+    key, rest = _read_own(path, _KEY_BYTES)
+    if len(key) != _KEY_BYTES or rest:
+        raise ValueError(f"{path.name}: got {len(key) + len(rest)} bytes, expected {_KEY_BYTES}; delete it")
     return key

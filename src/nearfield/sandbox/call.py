@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from nearfield.errors import GuestTimeout
 from nearfield.frame import RESERVED_TAGS
 from nearfield.sandbox.invocation import MAX_LOG_CHARACTERS, Emission, Invocation, LogLine, Outcome, clean_text
 from nearfield.sandbox.limits import Limits
+from nearfield.sandbox.log_budget import LogBudget
 from nearfield.sandbox.process import Process
+
+if TYPE_CHECKING:
+    from nearfield.sandbox.abi.bindgen_values import ReturnedValue
 
 # `fail` keeps this much of the reason (docs/abi.md).
 MAX_REASON_BYTES = 1024
@@ -17,20 +23,32 @@ WARNING, ERROR = 2, 3
 
 # What Rust prints below every panic.
 _NO_WORDS = "note: run with `RUST_BACKTRACE"
+_PANIC_LINES = 2
 
 
 class Call:
     """One call from its beginning to its outcome. Used by the thread that runs the guest."""
 
-    def __init__(self, invocation: Invocation | None, limits: Limits, emit: frozenset[int] | None) -> None:
+    def __init__(
+        self,
+        invocation: Invocation | None,
+        limits: Limits,
+        emit: frozenset[int] | None,
+        log_budget: LogBudget | None = None,
+    ) -> None:
         """Args:
         invocation: the frame; None while the guest is loaded.
         emit: tags that may be emitted; None for every one that is not reserved.
+        log_budget: what the guest may still log; None for all that a new guest may.
         """
         #: What a WASI command sees; None for guests of other ABIs, which have neither input nor output.
         self.process: Process | None = None
         #: What the guest gave to `proc_exit`, if it did.
         self.exit_status: int | None = None
+        #: Whether its program has come to its end, so that the instance should not be used for another frame.
+        self.has_ended = False
+        #: Values that a wasmedge-bindgen guest handed to `return_result`.
+        self.returned: Sequence[ReturnedValue] | None = None
         self.invocation = invocation
         self.limits = limits
         self.reason: str | None = None
@@ -43,8 +61,13 @@ class Call:
         self._output_bytes = 0
         self._refused_emits = 0
         self._logs: list[LogLine] = []
-        self._dropped_logs = 0
+        self._log_budget = log_budget or LogBudget(limits.log_bytes_per_s)
+        self._words: list[str] = []
+        self._has_panicked = False
         self._streams: dict[int, bytearray] = {}
+        #: Bytes of models that the guest loaded from its own memory.
+        self.model_bytes = 0
+        self._host_ns: dict[str, int] = {}
 
     def may_emit(self, tag: int, length: int) -> bool:
         """Whether a frame of this tag and size is within the rules; counts it as refused if not."""
@@ -61,14 +84,16 @@ class Call:
         self._output_bytes += len(payload)
 
     def log(self, level: int, text: str | bytes) -> None:
-        """Keep a line, or only count it once the limit is used up."""
-        if len(self._logs) >= self.limits.log_lines:
-            self._dropped_logs += 1
-            return
+        """Keep a line, or only count it once a limit is used up."""
         if not isinstance(text, str):
             # A character takes up to 4 bytes; the rest would be cut away anyway.
             text = text[: 4 * MAX_LOG_CHARACTERS + 4].decode("utf-8", "replace")
-        self._logs.append(LogLine(min(level, ERROR), clean_text(text)))
+        if level >= WARNING:
+            self._note_words(text)
+        if len(self._logs) >= self.limits.log_lines:
+            self._log_budget.drop()
+        elif self._log_budget.take(min(len(text), MAX_LOG_CHARACTERS), time.monotonic()):
+            self._logs.append(LogLine(min(level, ERROR), clean_text(text)))
 
     def write_stream(self, level: int, data: bytes) -> None:
         """Take part of a text stream (stdout, stderr) and log its complete lines."""
@@ -86,6 +111,12 @@ class Call:
         if self.stopped is None:
             self.stopped = reason
 
+    def take_answer(self) -> tuple[str | None, Sequence[ReturnedValue] | None]:
+        """The reason of a failure and the returned values, of which at most one counts; forgets both."""
+        answer = self.reason, self.returned
+        self.reason = self.returned = None
+        return answer
+
     def take_exit(self) -> int | None:
         """The status that the guest exited with, if that is why it was stopped; forgets that it did."""
         status, self.exit_status = self.exit_status, None
@@ -98,23 +129,53 @@ class Call:
         if time.monotonic() >= self.ends_at_s:
             raise GuestTimeout(f"used up its deadline of {self.limits.deadline_s:g} s inside a host function")
 
+    def spend(self, what: str, duration_ns: int) -> None:
+        """Count time inside one of the host functions that take long.
+
+        Args:
+            what: kind of work, for people: `inference`.
+        """
+        self._host_ns[what] = self._host_ns.get(what, 0) + duration_ns
+
+    def check_host_time(self) -> None:
+        """Raise `GuestTimeout` when the deadline has passed, or the time for host functions is used up."""
+        self.check_deadline()
+        most_s = self.limits.most_host_time_s
+        if sum(self._host_ns.values()) >= most_s * 1e9:
+            spent = ", ".join(f"{what} {duration_ns / 1e9:.3g} s" for what, duration_ns in self._host_ns.items())
+            raise GuestTimeout(f"used up its {most_s:g} s inside host functions ({spent})")
+
     def logs(self) -> tuple[LogLine, ...]:
-        """The lines so far; the last one says how many were dropped, if any."""
+        """The lines so far; the last one says how many were dropped since the last such line, if any."""
+        self._end_streams()
+        dropped = self._log_budget.take_dropped(time.monotonic())
+        if dropped:
+            self._logs.append(LogLine(WARNING, f"{dropped} further lines were dropped"))
+        return tuple(self._logs)
+
+    def last_words(self) -> str | None:
+        """What the guest had to say at its end: a Rust panic with its place, else the last warning or error.
+
+        Known also when its log lines are used up.
+        """
+        self._end_streams()
+        return " ".join(map(clean_text, self._words)) or None
+
+    def _note_words(self, text: str) -> None:
+        """Keep the first panic, which is two lines since Rust 1.73, or the last line."""
+        if text.startswith(_NO_WORDS) or (self._has_panicked and len(self._words) == _PANIC_LINES):
+            return
+        if not self._has_panicked:
+            self._words.clear()
+            self._has_panicked = " panicked at " in text
+        self._words.append(text)
+
+    def _end_streams(self) -> None:
+        """Log what came without an end of line."""
         for level, pending in self._streams.items():
             if pending:
                 self.log(level, bytes(pending))
                 pending.clear()
-        if self._dropped_logs:
-            return (*self._logs, LogLine(WARNING, f"{self._dropped_logs} further lines were dropped"))
-        return tuple(self._logs)
-
-    def last_words(self) -> str | None:
-        """What the guest had to say at its end: a Rust panic with its place, else the last warning or error."""
-        texts = [line.text for line in self.logs() if line.level >= WARNING and not line.text.startswith(_NO_WORDS)]
-        for index, text in enumerate(texts):
-            if " panicked at " in text:
-                return " ".join(texts[index : index + 2])
-        return texts[-1] if texts else None
 
     def outcome(self) -> Outcome:
         """What a successful call left behind."""

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NoReturn
 
-from nearfield.errors import GuestAbiError, GuestError, GuestFailed, GuestInvalid, InternalError, NearfieldError
+from nearfield.errors import (
+    GuestAbiError,
+    GuestError,
+    GuestFailed,
+    GuestInvalid,
+    GuestTimeout,
+    InternalError,
+    NearfieldError,
+)
 from nearfield.media import Resampling
 from nearfield.sandbox.abi import AbiOptions, Speaker, detect
 from nearfield.sandbox.callpath import CallPath, Linked, LinkFailed, Sandbox, Trapped, call_path
@@ -17,9 +26,10 @@ from nearfield.sandbox.host import Host
 from nearfield.sandbox.hostcalls import resolve
 from nearfield.sandbox.invocation import Invocation, LogLine, Outcome
 from nearfield.sandbox.limits import Limits
-from nearfield.sandbox.module import compile_binary, one_line, read_binary
+from nearfield.sandbox.module import CompiledGuest, compile_guest, one_line
 from nearfield.sandbox.shape import ModuleShape
 from nearfield.sandbox.traps import explain
+from nearfield.sandbox.watchdog import Watchdog
 
 if TYPE_CHECKING:
     from nearfield.inference import ModelStore
@@ -37,7 +47,14 @@ class Guest:
     """
 
     def __init__(
-        self, name: str, abi: str, speaker: Speaker, linked: Linked, host: Host, instance: InstancePolicy
+        self,
+        name: str,
+        abi: str,
+        speaker: Speaker,
+        linked: Linked,
+        host: Host,
+        instance: InstancePolicy,
+        watchdog: Watchdog | None = None,
     ) -> None:
         """Use `Guest.load`."""
         self.name = name
@@ -48,12 +65,13 @@ class Guest:
         self._host = host
         self._keeps_instance = instance == "worker"
         self._kept: Sandbox | None = None
+        self._watchdog = watchdog
         self._lock = threading.Lock()
 
     @classmethod
     def load(
         cls,
-        path: Path,
+        path: Path | CompiledGuest,
         *,
         name: str,
         models: ModelStore,
@@ -65,12 +83,13 @@ class Guest:
         instance: InstancePolicy = "frame",
         cache_dir: Path | None = None,
         resampling: Resampling = Resampling.ALIGN_CORNERS,
+        watchdog: Watchdog | None = None,
         via: CallPath | None = None,
     ) -> Guest:
         """Compile the module, link it, and run its initialisation once as a probe.
 
         Args:
-            path: a binary core module.
+            path: a binary core module, or one that `compile_guest` has compiled.
             name: the function's name, for messages.
             models: models that the guest may use by name, and where models from its own bytes go.
             limits: None for the defaults.
@@ -81,6 +100,8 @@ class Guest:
             instance: `frame`: a fresh instance for each frame; `worker`: one that keeps its state until it traps.
             cache_dir: where compiled modules are kept; a directory for this user alone. None: compile each time.
             resampling: how the newer generation of `wasmedge_image` scales; generation A always aligns corners.
+            watchdog: told of each call, to end the process when one outlives its deadline by `limits.grace_s`; None:
+                a host function that never returns blocks for ever.
             via: the call path; None for the fastest that the wheel allows.
 
         Raises:
@@ -89,9 +110,10 @@ class Guest:
             ConfigError: `result_tag` or `entry` is needed and missing, or does not fit.
         """
         limits = limits or Limits()
-        where = f"function `{name}`: {path}"
-        binary = read_binary(path, limits.module_bytes, where)
-        module = compile_binary(binary, where, cache_dir)
+        where = f"function `{name}`: {path.path if isinstance(path, CompiledGuest) else path}"
+        if not isinstance(path, CompiledGuest):
+            path = compile_guest(path, limits=limits, cache_dir=cache_dir, where=where)
+        module = path.module
         shape = ModuleShape.of(module)
         for problem in shape.problems_with(limits):
             raise GuestInvalid(problem, where=where, hint="raise the limit, or build the guest with less")
@@ -108,7 +130,7 @@ class Guest:
             linked = (via or call_path()).link(module, imports, speaker.exports, host)
         except LinkFailed as exc:
             raise GuestInvalid(f"cannot be linked: {one_line(str(exc))}", where=where) from exc
-        guest = cls(name, detection.abi.name, speaker, linked, host, instance)
+        guest = cls(name, detection.abi.name, speaker, linked, host, instance, watchdog)
         try:
             guest._probe(where)
         except BaseException:
@@ -135,10 +157,13 @@ class Guest:
             if self._linked is None:
                 raise ValueError(f"function `{self.name}`: the guest is closed")
             call = self._host.begin(invocation)
+            watched = self._watch(invocation)
             try:
                 self._run(self._linked, invocation)
             except (GuestError, InternalError) as exc:
                 raise self._with_place(exc, invocation) from exc.__cause__
+            finally:
+                self._unwatch(watched)
             return call.outcome()
 
     @property
@@ -194,6 +219,7 @@ class Guest:
         ticks = ticker().arm(self._host.limits.deadline_s)
         sandbox: Sandbox | None = None
         usable = False
+        watched = self._watch(None)
         try:
             sandbox = self._linked.instantiate(self._host.limits, ticks)
             self._speaker.start(sandbox, self._host)
@@ -209,10 +235,29 @@ class Guest:
         except GuestError as exc:
             raise GuestInvalid(f"initialisation: {exc.what}", where=where, hint=exc.hint) from exc
         finally:
+            self._unwatch(watched)
             self._keep_or_end(sandbox, usable)
 
+    def _watch(self, invocation: Invocation | None) -> int | None:
+        if self._watchdog is None:
+            return None
+        ends_at_s = self._host.call.ends_at_s + self._host.limits.grace_s
+        return self._watchdog.begin(ends_at_s, functools.partial(self._stuck, invocation))
+
+    def _unwatch(self, number: int | None) -> None:
+        if number is not None and self._watchdog is not None:
+            self._watchdog.end(number)
+
+    def _stuck(self, invocation: Invocation | None) -> str:
+        limits = self._host.limits
+        what = GuestTimeout(
+            f"a host function did not return within {limits.grace_s:g} s after the deadline of {limits.deadline_s:g} s"
+        )
+        placed = what if invocation is None else self._with_place(what, invocation)
+        return f"{placed}; this process ends"
+
     def _keep_or_end(self, sandbox: Sandbox | None, usable: bool) -> None:
-        if usable and self._keeps_instance:
+        if usable and self._keeps_instance and not self._host.call.has_ended:
             self._kept = sandbox
         else:
             self._end(sandbox)

@@ -8,7 +8,7 @@ from pathlib import Path
 from nearfield.sandbox.abi import detect
 from nearfield.sandbox.hostcalls import Missing, find
 from nearfield.sandbox.limits import Limits
-from nearfield.sandbox.module import compile_binary, read_binary
+from nearfield.sandbox.module import compile_guest
 from nearfield.sandbox.shape import ModuleShape
 
 
@@ -75,8 +75,8 @@ def inspect_guest(path: Path, limits: Limits | None = None) -> GuestReport:
         GuestInvalid: unreadable, too large, or no valid core module.
     """
     limits = limits or Limits()
-    binary = read_binary(path, limits.module_bytes, str(path))
-    shape = ModuleShape.of(compile_binary(binary, str(path), None))
+    compiled = compile_guest(path, limits=limits)
+    shape = ModuleShape.of(compiled.module)
     detection = detect(shape)
     imports = tuple(_report(shape))
     problems = [] if detection.abi is not None else [detection.why_none()]
@@ -91,8 +91,8 @@ def inspect_guest(path: Path, limits: Limits | None = None) -> GuestReport:
         exports=tuple(ExportReport(name, str(extern)) for name, extern in shape.exports.items()),
         memory_min_pages=None if memory is None else memory.minimum,
         memory_max_pages=None if memory is None else memory.maximum,
-        size_bytes=len(binary.data),
-        sha256=binary.sha256,
+        size_bytes=compiled.size_bytes,
+        sha256=compiled.sha256,
         would_run=not problems,
     )
 

@@ -27,10 +27,7 @@ class LogBudget:
         Args:
             now_s: of a monotonic clock.
         """
-        if self._at_s is not None:
-            self._left = min(self._most, self._left + (now_s - self._at_s) * self._rate)
-        self._at_s = now_s
-        if self._left <= 0:
+        if not self._has_room(now_s):
             self._dropped += 1
             return False
         self._left -= length + LINE_OVERHEAD_BYTES
@@ -40,9 +37,16 @@ class LogBudget:
         """Count a line that was dropped for another reason."""
         self._dropped += 1
 
-    def dropped(self, now_s: float) -> int:
+    def take_dropped(self, now_s: float) -> int:
         """Lines dropped since this last said so; 0 also while there is no room for a line that says it."""
-        if not self._dropped or not self.take(0, now_s):
+        if not self._dropped or not self._has_room(now_s):
             return 0
+        self._left -= LINE_OVERHEAD_BYTES
         count, self._dropped = self._dropped, 0
         return count
+
+    def _has_room(self, now_s: float) -> bool:
+        if self._at_s is not None:
+            self._left = min(self._most, self._left + (now_s - self._at_s) * self._rate)
+        self._at_s = now_s
+        return self._left > 0

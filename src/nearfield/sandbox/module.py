@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from wasmtime import Module, WasmtimeError
 
 from nearfield.errors import GuestInvalid
 from nearfield.sandbox.cache import CompileCache
-from nearfield.sandbox.engine import engine
+from nearfield.sandbox.compiler import Refused, compile_code
+from nearfield.sandbox.engine import engine, fingerprint
+from nearfield.sandbox.limits import Limits
+from nearfield.sandbox.precompiled import Damaged, Precompiled, is_precompiled
 
 _MAGIC = b"\0asm"
 # Version and layer after the magic: core modules (binary format, 5.5.16), components (Component Model, Binary.md).
@@ -27,34 +32,98 @@ _KNOWN_BEGINNINGS: tuple[tuple[bytes, str, str], ...] = (
     (b"!<arch>", "a static library", "link it into a module"),
 )
 
+_COMPILED_TO_MODULE = 8
 
-@dataclass(frozen=True, slots=True)
-class Binary:
-    """A module's bytes and their sha256, in hexadecimal."""
 
-    data: bytes
+@dataclass(frozen=True, slots=True, eq=False)
+class CompiledGuest:
+    """A module, compiled and ready to be linked. Any number of guests may use it.
+
+    Attributes:
+        path: of the file it came from.
+        module: for this process's engine.
+        code: as `Module.deserialize` takes it.
+        sha256: of the WebAssembly module, hexadecimal.
+        source: `compiled` just now, from the `cache`, or from a `precompiled` file.
+        size_bytes: of the file.
+        duration_s: seconds that reading and compiling took.
+    """
+
+    path: Path
+    module: Module
+    code: bytes
     sha256: str
+    source: Literal["compiled", "cache", "precompiled"]
+    size_bytes: int
+    duration_s: float
+
+    @property
+    def cache_key(self) -> str:
+        """Name of the file in the cache: for this module, engine version and settings."""
+        return CompileCache.key_of(self.sha256)
+
+    def precompiled(self) -> bytes:
+        """Content for a file of compiled code (`precompiled.py`)."""
+        return Precompiled(fingerprint(), self.sha256, self.code).encode()
 
 
-def read_binary(path: Path, max_bytes: int, where: str) -> Binary:
-    """Read a file and make sure that it begins like a core module.
+def compile_guest(
+    path: Path,
+    *,
+    limits: Limits | None = None,
+    cache_dir: Path | None = None,
+    allow_precompiled: bool = False,
+    where: str | None = None,
+) -> CompiledGuest:
+    """Read a module and compile it in a process of its own, or take what was compiled earlier. Runs nothing in it.
+
+    Takes about a second for 4 MB without the cache. Where several processes want the same module, one compiles, and
+    the others wait for it.
+
+    Args:
+        path: a binary core module, or a precompiled file.
+        limits: those on size and on compiling count; None for the defaults.
+        cache_dir: where compiled modules are kept; a directory for this user alone. None: nowhere.
+        allow_precompiled: take compiled code as it is. That is running native code: whoever can write the file can do
+            in this process whatever they like.
+        where: what to name in messages; None: the path.
 
     Raises:
-        GuestInvalid: unreadable, larger than `max_bytes`, or something else than a binary core module.
+        GuestInvalid: no valid module, features that are off, too large, too long or too much memory to compile, or a
+            precompiled file that is not allowed, damaged, or for another engine.
+        InternalError: no process could be started.
     """
+    limits = limits or Limits()
+    where = where or str(path)
+    started_s = time.perf_counter()
+    data = _read(path, limits.module_bytes, where)
+    source: Literal["compiled", "cache", "precompiled"]
+    if is_precompiled(data):
+        sha256, module, code, source = *_take_precompiled(data, allow_precompiled, where), "precompiled"
+    else:
+        check_beginning(data, where)
+        sha256 = hashlib.sha256(data).hexdigest()
+        module, code, source = _compile(data, sha256, where, cache_dir, limits)
+    return CompiledGuest(path, module, code, sha256, source, len(data), time.perf_counter() - started_s)
+
+
+def _read(path: Path, max_bytes: int, where: str) -> bytes:
     try:
         with path.open("rb") as file:
             data = file.read(max_bytes + 1)
+            if len(data) > max_bytes and is_precompiled(data):
+                # Compiled code is some three times as large as its module.
+                data += file.read(_COMPILED_TO_MODULE * max_bytes)
+                max_bytes *= _COMPILED_TO_MODULE
     except OSError as exc:
         raise GuestInvalid(f"cannot read it: {exc.strerror}", where=where) from exc
     if len(data) > max_bytes:
         raise GuestInvalid(
             f"size: got more than {max_bytes} bytes, expected at most that",
             where=where,
-            hint="strip its symbols, or raise `module_bytes`",
+            hint="strip its symbols, or raise the limit `module`",
         )
-    check_beginning(data, where)
-    return Binary(data, hashlib.sha256(data).hexdigest())
+    return data
 
 
 def check_beginning(data: bytes, where: str) -> None:
@@ -82,25 +151,68 @@ def _describe(data: bytes) -> tuple[str, str]:
     return f"bytes beginning {data[:8].hex(' ')}", "no known format"
 
 
-def compile_binary(binary: Binary, where: str, cache_dir: Path | None) -> Module:
-    """Compile, or take the result of an earlier compilation from `cache_dir`.
-
-    Takes about a second for 4 MB without the cache; blocks, with the interpreter lock released.
-
-    Raises:
-        GuestInvalid: the module does not validate, or needs WebAssembly features that are off.
-    """
-    cache = None if cache_dir is None else CompileCache.open(cache_dir)
-    module = None if cache is None else cache.load(binary.sha256)
-    if module is not None:
-        return module
+def _take_precompiled(content: bytes, is_allowed: bool, where: str) -> tuple[str, Module, bytes]:
     try:
-        module = Module(engine(), binary.data)
-    except WasmtimeError as exc:
+        found = Precompiled.decode(content)
+    except Damaged as exc:
+        raise GuestInvalid(f"precompiled file: {exc}", where=where, hint="compile the module again") from exc
+    if found.fingerprint != fingerprint():
+        raise GuestInvalid(
+            f"precompiled file: got code for {_difference(found.fingerprint, fingerprint())}",
+            where=where,
+            hint="compile the module again with this version",
+        )
+    if not is_allowed:
+        raise GuestInvalid(
+            "precompiled file: not allowed, because loading compiled code is running native code, outside the sandbox",
+            where=where,
+            hint="run the .wasm file, or give --allow-precompiled if you compiled this file yourself",
+        )
+    return found.source_sha256, _deserialize(found.code, where), found.code
+
+
+def _difference(got: str, expected: str) -> str:
+    """Engine version first; the settings only where the version is the same."""
+    got_version, got_settings = got.split("; ", 1) if "; " in got else (got, "")
+    expected_version, expected_settings = expected.split("; ", 1)
+    if got_version != expected_version:
+        return f"{got_version[:40]}, expected {expected_version}"
+    changed = sorted(set(got_settings.split(",")) - set(expected_settings.split(",")))
+    return f"{got_version} with other settings ({', '.join(changed)[:200]})"
+
+
+def _compile(
+    data: bytes, sha256: str, where: str, cache_dir: Path | None, limits: Limits
+) -> tuple[Module, bytes, Literal["compiled", "cache"]]:
+    cache = None if cache_dir is None else CompileCache.open(cache_dir)
+    if cache is None:
+        code = _compile_now(data, where, limits)
+        return _deserialize(code, where), code, "compiled"
+    known = cache.load(sha256)
+    if known is None:
+        with cache.compiling(sha256):
+            # Another process may have been quicker.
+            known = cache.load(sha256)
+            if known is None:
+                code = _compile_now(data, where, limits)
+                cache.store(sha256, code)
+                return _deserialize(code, where), code, "compiled"
+    return known.module, known.code, "cache"
+
+
+def _compile_now(data: bytes, where: str, limits: Limits) -> bytes:
+    try:
+        return compile_code(data, where, limits)
+    except Refused as exc:
         raise GuestInvalid(f"not a valid module: {one_line(str(exc))}", where=where, hint=_hint(str(exc))) from exc
-    if cache is not None:
-        cache.store(binary.sha256, module)
-    return module
+
+
+def _deserialize(code: bytes, where: str) -> Module:
+    try:
+        return Module.deserialize(engine(), code)
+    except WasmtimeError as exc:
+        # For the same engine, so it must be the processor: one with fewer instructions than that which compiled it.
+        raise GuestInvalid(f"compiled code: not for this machine: {one_line(str(exc))}", where=where) from exc
 
 
 def one_line(text: str) -> str:

@@ -7,8 +7,6 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.unit.inference.conftest import TinyModels
-from tests.unit.sandbox.kit import host_with, load, named_models, own_guest
 
 from nearfield.errors import GuestError, GuestExited
 from nearfield.inference import ModelStore
@@ -16,6 +14,8 @@ from nearfield.sandbox import Invocation
 from nearfield.sandbox.callpath import HostImport
 from nearfield.sandbox.hostcalls.registry import FUNCTIONS
 from nearfield.sandbox.memory import OutOfBounds
+from tests.unit.inference.conftest import TinyModels
+from tests.unit.sandbox.kit import host_with, load, named_models, own_guest
 
 U32, U64 = 2**32 - 1, 2**64 - 1
 PAGE = 65536

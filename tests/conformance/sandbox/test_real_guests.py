@@ -6,11 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.unit.sandbox.kit import ROOT, TESTDATA
 
 from nearfield.errors import GuestFailed
 from nearfield.inference import ModelSource, ModelStore
 from nearfield.sandbox import Emission, Guest, Invocation, inspect_guest
+from tests.unit.sandbox.kit import ROOT, TESTDATA
 
 GUESTS = ROOT / "guests"
 MODEL = TESTDATA / "mobilenet_v1_0.75_192_quant.tflite"

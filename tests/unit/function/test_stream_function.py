@@ -6,13 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.doubles import MemoryZipper
 
 from nearfield import StreamFunction
 from nearfield.errors import RefusedError, UsageError
 from nearfield.frame import keys
 from nearfield.frame.control import JoinReply, JoinRequest, decode, encode
 from nearfield.function import Context
+from tests.doubles import MemoryZipper
 
 JOIN = keys.join("default", "line-1")
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.doubles import MemoryZipper
 
 from nearfield.clock import ManualClock
 from nearfield.errors import (
@@ -28,6 +27,7 @@ from nearfield.frame.control import JoinReply, JoinRequest, Report, decode, enco
 from nearfield.frame.delivery import DeliveryHeader
 from nearfield.function import Context, PythonFunction, Worker, WorkerSettings
 from nearfield.function.worker import failure_reason
+from tests.doubles import MemoryZipper
 
 TAG = 0x10
 EPOCH = 5

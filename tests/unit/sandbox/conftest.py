@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.unit.inference.conftest import TinyModels
-from tests.unit.sandbox.kit import host_with, named_models
 
 from nearfield.inference import ModelStore
 from nearfield.sandbox.host import Host
+from tests.unit.inference.conftest import TinyModels
+from tests.unit.sandbox.kit import host_with, named_models
 
 
 @pytest.fixture

@@ -6,18 +6,18 @@ from pathlib import Path
 
 import pytest
 import wasmtime
-from tests.unit.sandbox.kit import ECHO
 
 from nearfield.sandbox import cache as cache_module
-from nearfield.sandbox.cache import CompileCache
+from nearfield.sandbox.cache import Cached, CompileCache
 from nearfield.sandbox.engine import engine
+from tests.unit.sandbox.kit import ECHO
 
 HASH, OTHER_HASH = "a" * 64, "b" * 64
 
 
 @pytest.fixture
-def module() -> wasmtime.Module:
-    return wasmtime.Module(engine(), wasmtime.wat2wasm(ECHO))
+def code() -> bytes:
+    return bytes(wasmtime.Module(engine(), wasmtime.wat2wasm(ECHO)).serialize())
 
 
 @pytest.fixture
@@ -37,30 +37,26 @@ def only_file(directory: Path) -> Path:
     return path
 
 
-def names(module: wasmtime.Module | None) -> list[str]:
-    assert module is not None
-    return [export.name for export in module.exports]
+def names(cached: Cached | None) -> list[str]:
+    assert cached is not None
+    return [export.name for export in cached.module.exports]
 
 
-def test_a_stored_module_is_loaded(cache: CompileCache, module: wasmtime.Module) -> None:
+def test_a_stored_module_is_loaded(cache: CompileCache, code: bytes) -> None:
     assert cache.load(HASH) is None
-    cache.store(HASH, module)
+    cache.store(HASH, code)
     assert names(cache.load(HASH)) == ["memory", "nearfield_handle"]
     assert cache.load(OTHER_HASH) is None
 
 
-def test_another_process_of_this_user_loads_it_too(
-    cache: CompileCache, module: wasmtime.Module, directory: Path
-) -> None:
-    cache.store(HASH, module)
+def test_another_process_of_this_user_loads_it_too(cache: CompileCache, code: bytes, directory: Path) -> None:
+    cache.store(HASH, code)
     again = CompileCache.open(directory)
     assert again is not None and again.load(HASH) is not None
 
 
-def test_directory_and_files_are_this_users_alone(
-    cache: CompileCache, module: wasmtime.Module, directory: Path
-) -> None:
-    cache.store(HASH, module)
+def test_directory_and_files_are_this_users_alone(cache: CompileCache, code: bytes, directory: Path) -> None:
+    cache.store(HASH, code)
     assert oct(directory.stat().st_mode & 0o777) == "0o700"
     assert {oct(path.stat().st_mode & 0o777) for path in directory.iterdir()} == {"0o600"}
     assert sorted(path.suffix for path in directory.iterdir()) == ["", ".cwasm"]
@@ -68,9 +64,9 @@ def test_directory_and_files_are_this_users_alone(
 
 @pytest.mark.parametrize("position", [0, 31, 32, 100, -1])
 def test_one_flipped_bit_is_never_loaded(
-    cache: CompileCache, module: wasmtime.Module, directory: Path, position: int, caplog: pytest.LogCaptureFixture
+    cache: CompileCache, code: bytes, directory: Path, position: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    cache.store(HASH, module)
+    cache.store(HASH, code)
     path = only_file(directory)
     content = bytearray(path.read_bytes())
     content[position] ^= 1
@@ -82,46 +78,44 @@ def test_one_flipped_bit_is_never_loaded(
 
 
 @pytest.mark.parametrize("keep", [0, 10, 32, 1000])
-def test_a_torn_file_is_never_loaded(cache: CompileCache, module: wasmtime.Module, directory: Path, keep: int) -> None:
-    cache.store(HASH, module)
+def test_a_torn_file_is_never_loaded(cache: CompileCache, code: bytes, directory: Path, keep: int) -> None:
+    cache.store(HASH, code)
     path = only_file(directory)
     path.write_bytes(path.read_bytes()[:keep])
     assert cache.load(HASH) is None
 
 
 def test_a_file_renamed_to_another_modules_name_is_not_loaded(
-    cache: CompileCache, module: wasmtime.Module, directory: Path
+    cache: CompileCache, code: bytes, directory: Path
 ) -> None:
-    cache.store(HASH, module)
+    cache.store(HASH, code)
     mine = only_file(directory)
-    cache.store(OTHER_HASH, module)
+    cache.store(OTHER_HASH, code)
     (other,) = set(directory.glob("*.cwasm")) - {mine}
     other.replace(mine)
     assert cache.load(HASH) is None
 
 
 def test_a_file_from_another_cache_is_not_loaded(
-    tmp_path: Path, cache: CompileCache, module: wasmtime.Module, directory: Path
+    tmp_path: Path, cache: CompileCache, code: bytes, directory: Path
 ) -> None:
     foreign_directory = tmp_path / "foreign"
     foreign = CompileCache.open(foreign_directory)
     assert foreign is not None
-    foreign.store(HASH, module)
+    foreign.store(HASH, code)
     foreign_file = only_file(foreign_directory)
     foreign_file.replace(directory / foreign_file.name)
     assert cache.load(HASH) is None
 
 
-def test_a_file_that_others_may_write_is_not_loaded(
-    cache: CompileCache, module: wasmtime.Module, directory: Path
-) -> None:
-    cache.store(HASH, module)
+def test_a_file_that_others_may_write_is_not_loaded(cache: CompileCache, code: bytes, directory: Path) -> None:
+    cache.store(HASH, code)
     only_file(directory).chmod(0o666)
     assert cache.load(HASH) is None
 
 
-def test_a_link_is_not_followed(cache: CompileCache, module: wasmtime.Module, directory: Path, tmp_path: Path) -> None:
-    cache.store(HASH, module)
+def test_a_link_is_not_followed(cache: CompileCache, code: bytes, directory: Path, tmp_path: Path) -> None:
+    cache.store(HASH, code)
     path = only_file(directory)
     moved = tmp_path / "moved"
     path.replace(moved)
@@ -130,19 +124,15 @@ def test_a_link_is_not_followed(cache: CompileCache, module: wasmtime.Module, di
 
 
 def test_other_engine_settings_are_another_key(
-    cache: CompileCache, module: wasmtime.Module, monkeypatch: pytest.MonkeyPatch
+    cache: CompileCache, code: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cache.store(HASH, module)
+    cache.store(HASH, code)
     monkeypatch.setattr(cache_module, "fingerprint", lambda: "another engine")
     assert cache.load(HASH) is None
 
 
 def test_code_that_wasmtime_refuses_is_compiled_again(cache: CompileCache, directory: Path) -> None:
-    class Foreign:
-        def serialize(self) -> bytes:
-            return b"not code"
-
-    cache.store(HASH, Foreign())  # type: ignore[arg-type]
+    cache.store(HASH, b"not code")
     assert only_file(directory).exists()
     assert cache.load(HASH) is None
 
@@ -174,7 +164,7 @@ def test_a_damaged_key_is_not_used(cache: CompileCache, directory: Path, caplog:
 
 def test_a_full_disk_only_costs_the_cache(
     cache: CompileCache,
-    module: wasmtime.Module,
+    code: bytes,
     directory: Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -183,17 +173,17 @@ def test_a_full_disk_only_costs_the_cache(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(cache_module, "_write_new", full)
-    cache.store(HASH, module)
+    cache.store(HASH, code)
     assert "could not be kept" in caplog.text
     assert list(directory.glob("*.cwasm*")) == []
 
 
 def test_the_oldest_files_go_first(
-    cache: CompileCache, module: wasmtime.Module, directory: Path, monkeypatch: pytest.MonkeyPatch
+    cache: CompileCache, code: bytes, directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cache_module, "_MOST_FILES", 2)
     for age, name in enumerate("abc"):
-        cache.store(name * 64, module)
+        cache.store(name * 64, code)
         for path in directory.glob("*.cwasm"):
             if path.stat().st_mtime > 1000:
                 os.utime(path, (age, age))

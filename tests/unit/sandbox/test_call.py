@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 import pytest
-from tests.unit.sandbox.kit import FRAME
 
 from nearfield.errors import GuestTimeout
 from nearfield.sandbox import Emission, Limits, LogLine
 from nearfield.sandbox.call import Call
 from nearfield.sandbox.invocation import MAX_LOG_CHARACTERS, clean_text
+from tests.unit.sandbox.kit import FRAME
 
 
 def call(limits: Limits | None = None, emit: frozenset[int] | None = None) -> Call:
@@ -125,3 +125,37 @@ def test_a_passed_deadline_is_a_timeout() -> None:
     record.ends_at_s = 0.0
     with pytest.raises(GuestTimeout, match="used up its deadline of 1 s inside a host function"):
         record.check_deadline()
+
+
+def test_time_in_host_functions_is_limited_in_all() -> None:
+    record = call(Limits(deadline_s=10, host_time_s=0.5))
+    record.spend("inference", 300_000_000)
+    record.check_host_time()
+    record.spend("pictures", 150_000_000)
+    record.check_host_time()
+    record.spend("inference", 100_000_000)
+    with pytest.raises(
+        GuestTimeout, match=r"used up its 0.5 s inside host functions \(inference 0.4 s, pictures 0.15 s\)"
+    ):
+        record.check_host_time()
+
+
+def test_time_in_host_functions_is_the_deadline_unless_given() -> None:
+    record = call(Limits(deadline_s=0.25))
+    record.spend("inference", 250_000_000)
+    with pytest.raises(GuestTimeout, match=r"used up its 0\.25 s inside host functions"):
+        record.check_host_time()
+
+
+def test_last_words_are_known_when_the_lines_are_used_up() -> None:
+    record = call(Limits(log_lines=1))
+    record.log(1, "only line")
+    record.write_stream(2, b"thread 'main' panicked at src/lib.rs:5:9:\nboom\n")
+    assert [line.text for line in record.logs()] == ["only line", "2 further lines were dropped"]
+    assert record.last_words() == "thread 'main' panicked at src/lib.rs:5:9: boom"
+
+
+def test_the_first_panic_counts() -> None:
+    record = call()
+    record.write_stream(2, b"a panicked at x:\none\nb panicked at y:\ntwo\nthe end\n")
+    assert record.last_words() == "a panicked at x: one"

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.unit.sandbox.kit import ECHO, FRAME, load, own_guest
 
 from nearfield.errors import (
     ConfigError,
@@ -24,6 +23,7 @@ from nearfield.errors import (
 )
 from nearfield.sandbox import Emission, Guest, Invocation, Limits, LogLine
 from nearfield.sandbox.callpath import CallPath, FastPath, OrdinaryPath
+from tests.unit.sandbox.kit import ECHO, FRAME, load, own_guest
 
 SHORT = Limits(deadline_s=0.05)
 
@@ -498,7 +498,7 @@ def test_every_missing_import_is_named_with_its_reason(guest: LoadGuest) -> None
     with pytest.raises(GuestAbiError) as caught:
         guest(
             """(module
-            (import "env" "magic" (func))
+            (import "elsewhere" "magic" (func))
             (import "nearfield_v1" "emitt" (func))
             (import "nearfield_v1" "emit" (func (param i32)))
             (import "nearfield_v1" "memory" (memory 1))
@@ -508,7 +508,8 @@ def test_every_missing_import_is_named_with_its_reason(guest: LoadGuest) -> None
             )
         )
     assert str(caught.value).partition("guest.wasm: ")[2] == (
-        "imports that this host does not offer: `env.magic` (no such module), `nearfield_v1.emitt` (no such function), "
+        "imports that this host does not offer: `elsewhere.magic` (no such module), "
+        "`nearfield_v1.emitt` (no such function), "
         "`nearfield_v1.emit` (got (i32) -> (), expected (i32, i32, i32) -> i32), "
         "`nearfield_v1.memory` (a memory of at least 1; this host offers functions only)"
     )

@@ -5,16 +5,17 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.unit.sandbox.kit import ECHO, write
 
 from nearfield.errors import GuestInvalid
 from nearfield.sandbox import Limits, inspect_guest
+from tests.unit.sandbox.kit import ECHO, write
 
 
 def test_a_guest_that_would_run_is_described_whole(tmp_path: Path) -> None:
     report = inspect_guest(write(tmp_path, ECHO))
     assert (report.abi, report.why_not, report.would_run) == ("nearfield-v1", None, True)
-    assert report.abis_tried == (("nearfield-v1", None), ("wasmedge-bindgen-0.4", "no export `allocate`"))
+    assert report.abis_tried[0] == ("nearfield-v1", None)
+    assert ("wasmedge-bindgen-0.4", "no export `allocate`") in report.abis_tried
     assert (report.memory_min_pages, report.memory_max_pages) == (2, None)
     assert report.imports[6].name == "emit"
     assert report.imports[6].signature == "(i32, i32, i32) -> i32"
@@ -30,12 +31,12 @@ def test_a_guest_that_would_run_is_described_whole(tmp_path: Path) -> None:
 
 def test_a_missing_import_is_one_reason_not_to_run(tmp_path: Path) -> None:
     report = inspect_guest(
-        write(tmp_path, ECHO.replace("(module", '(module (import "env" "magic" (func (param i32)))', 1))
+        write(tmp_path, ECHO.replace("(module", '(module (import "elsewhere" "magic" (func (param i32)))', 1))
     )
     assert not report.would_run
     assert report.imports[0].satisfied_by is None
     assert report.imports[0].why_not == "no such module"
-    assert report.why_not == "import `env.magic`: no such module"
+    assert report.why_not == "import `elsewhere.magic`: no such module"
 
 
 def test_functions_that_only_refuse_are_marked(tmp_path: Path) -> None:

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.unit.sandbox.kit import Buffer
 
 from nearfield.sandbox.host import NoMemory
 from nearfield.sandbox.memory import OutOfBounds
+from tests.unit.sandbox.kit import Buffer
 
 SIZE = 64
 

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 import wasmtime
-from tests.unit.sandbox.kit import ECHO, write
 
 from nearfield.errors import GuestInvalid
-from nearfield.sandbox.module import check_beginning, compile_binary, read_binary
+from nearfield.sandbox import Limits
+from nearfield.sandbox.module import check_beginning, compile_guest
+from tests.unit.sandbox.kit import ECHO, write
 
 MODULE = b"\0asm\x01\0\0\0"
 COMPONENT = b"\0asm\x0d\0\x01\0"
@@ -36,7 +37,7 @@ def test_text_is_refused_although_wasmtime_would_take_it(tmp_path: Path) -> None
     path = tmp_path / "guest.wasm"
     path.write_text('(module (memory (export "memory") 1) (func (export "nearfield_handle") (result i32) i32.const 0))')
     with pytest.raises(GuestInvalid, match="got WebAssembly text, expected a binary WebAssembly core module"):
-        read_binary(path, 1000, str(path))
+        compile_guest(path)
 
 
 def test_precompiled_code_is_refused(tmp_path: Path) -> None:
@@ -45,19 +46,19 @@ def test_precompiled_code_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "guest.cwasm"
     path.write_bytes(bytes(wasmtime.Module(engine(), wasmtime.wat2wasm(ECHO)).serialize()))
     with pytest.raises(GuestInvalid, match="got a native ELF program"):
-        read_binary(path, 10_000_000, str(path))
+        compile_guest(path)
 
 
 def test_a_file_larger_than_the_limit_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "guest.wasm"
     path.write_bytes(MODULE + bytes(100))
     with pytest.raises(GuestInvalid, match="size: got more than 50 bytes, expected at most that"):
-        read_binary(path, 50, str(path))
+        compile_guest(path, limits=Limits(module_bytes=50))
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(GuestInvalid, match="where: cannot read it: No such file or directory"):
-        read_binary(tmp_path / "none.wasm", 50, "where")
+        compile_guest(tmp_path / "none.wasm", where="where")
 
 
 @pytest.mark.parametrize("keep", [9, 60, 200, -1])
@@ -65,7 +66,7 @@ def test_a_truncated_module_is_invalid(tmp_path: Path, keep: int) -> None:
     path = write(tmp_path, ECHO)
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(GuestInvalid, match=r"not a valid module: .*unexpected end"):
-        compile_binary(read_binary(path, 10_000, str(path)), str(path), None)
+        compile_guest(path)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +88,7 @@ def test_a_truncated_module_is_invalid(tmp_path: Path, keep: int) -> None:
 def test_features_that_are_off_are_refused_by_name(tmp_path: Path, text: str, feature: str) -> None:
     path = write(tmp_path, text)
     with pytest.raises(GuestInvalid, match=f"{feature}.*; build it with"):
-        compile_binary(read_binary(path, 10_000, str(path)), str(path), None)
+        compile_guest(path)
 
 
 def test_features_that_compilers_emit_are_on(tmp_path: Path) -> None:
@@ -99,4 +100,4 @@ def test_features_that_compilers_emit_are_on(tmp_path: Path) -> None:
         (func i32.const 0 i32.const 0 i32.const 0 memory.fill)
         (func (param f32) (result i32) local.get 0 i32.trunc_sat_f32_s))""",
     )
-    compile_binary(read_binary(path, 10_000, str(path)), str(path), None)
+    compile_guest(path)

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import pytest
-from tests.unit.sandbox.kit import FRAME
 from wasmtime import TrapCode
 
 from nearfield.errors import GuestMemoryExceeded, GuestTimeout, GuestTrapped
@@ -10,6 +9,7 @@ from nearfield.sandbox.call import Call
 from nearfield.sandbox.callpath import Trapped
 from nearfield.sandbox.limits import MIB
 from nearfield.sandbox.traps import explain
+from tests.unit.sandbox.kit import FRAME
 
 LIMITS = Limits(memory_bytes=64 * MIB)
 

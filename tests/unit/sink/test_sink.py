@@ -7,12 +7,12 @@ import threading
 from collections.abc import Callable
 
 import pytest
-from tests.doubles import MemoryZipper
 
 from nearfield.clock import ManualClock
 from nearfield.errors import UsageError
 from nearfield.frame import Frame, Header
 from nearfield.sink import Sink
+from tests.doubles import MemoryZipper
 
 HEADER = Header(tag=0x11, stream=1, sequence=3, captured_ns=1_000, sent_ns=2_000)
 KEY = "nearfield/default/frames/17/line-1/cam"

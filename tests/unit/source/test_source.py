@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from tests.doubles import MemoryZipper
 
 from nearfield.clock import ManualClock
 from nearfield.errors import TransportError, UsageError
 from nearfield.frame import decode_header, keys
 from nearfield.frame.control import Ack, encode
 from nearfield.source import Source
+from tests.doubles import MemoryZipper
 
 TAG, FREE_TAG = 0x10, 0x20
 Eventually = Callable[..., None]

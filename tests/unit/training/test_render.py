@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from training.factory_line.belt import BeltLook
 from training.factory_line.labels import EMPTY, LABELS, PART_LABELS
 from training.factory_line.light import Lamp

@@ -253,7 +253,7 @@ def test_delivery_that_never_arrived_is_sent_again_after_a_second() -> None:
     node = Node(COMPLETE)
     node.join("a1", "audit", credits=2)
     node.offer(0, 1)
-    first, second = node.numbers()
+    _, second = node.numbers()
     node.clock.advance(1.0)
     node.report("a1", holding=(second,))
     assert node.deliveries() == []

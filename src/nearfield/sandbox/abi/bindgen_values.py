@@ -1,10 +1,17 @@
-"""Values that wasmedge-bindgen guests return: a type number and little-endian bytes. Pure."""
+"""Values that wasmedge-bindgen guests take and return: a type number and little-endian bytes."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from struct import Struct
 
-from nearfield.errors import GuestFailed
+from nearfield.errors import GuestFailed, GuestOutputExceeded
+from nearfield.sandbox.memory import GuestMemory
+
+_TRIPLE = Struct("<III")
+
+# A tuple of 64 values is more than the macro can return.
+_MOST_VALUES = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +57,13 @@ def check_value(kind: int, content: bytes) -> bytes:
     if size % known.width if known.is_array else size != known.width:
         expected = f"a multiple of {known.width}" if known.is_array else str(known.width)
         raise GuestFailed(f"result: got {size} bytes for a {known.name}, expected {expected}")
-    if not _is_valid(kind, content):
+    if not is_valid(kind, content):
         raise GuestFailed(f"result: got {content[:8].hex(' ')}, expected a valid {known.name}")
     return content
 
 
-def _is_valid(kind: int, content: bytes) -> bool:
+def is_valid(kind: int, content: bytes) -> bool:
+    """Whether bytes of the right size are a value of this type: not every bool, char and string is."""
     if kind == _BOOL:
         return content[0] <= 1
     try:
@@ -66,3 +74,49 @@ def _is_valid(kind: int, content: bytes) -> bool:
     except (ValueError, OverflowError):
         return False
     return True
+
+
+@dataclass(frozen=True, slots=True)
+class ReturnedValue:
+    """A value that a function returned.
+
+    Attributes:
+        pointer: where it lies in the guest's memory.
+        content: a copy of its bytes.
+    """
+
+    pointer: int
+    kind: int
+    content: bytes
+
+    @property
+    def is_on_the_heap(self) -> bool:
+        """Whether it is a vector or string; scalars of versions before 0.4 lie on the guest's stack."""
+        return TYPES[self.kind].is_array
+
+
+def read_values(memory: GuestMemory, table: int, count: int, limit: int) -> list[ReturnedValue]:
+    """Copy what a table of (pointer, type, bytes) triples points at.
+
+    Args:
+        limit: bytes of all values together.
+
+    Raises:
+        GuestFailed: an absurd number of values, or one that is not what its type says.
+        GuestOutputExceeded: they are larger than the limit; nothing was copied.
+        OutOfBounds: the table or a value is not in memory.
+    """
+    if count > _MOST_VALUES:
+        raise GuestFailed(f"result: got {count} values, expected at most {_MOST_VALUES}")
+    triples = list(_TRIPLE.iter_unpack(memory.read(table, count * _TRIPLE.size)))
+    total = sum(size for _, _, size in triples)
+    if total > limit:
+        raise GuestOutputExceeded(f"result: got {total} bytes, expected at most {limit} bytes")
+    return [
+        ReturnedValue(pointer, kind, check_value(kind, memory.read(pointer, size))) for pointer, kind, size in triples
+    ]
+
+
+def table_bytes(count: int) -> int:
+    """Size of a table of triples."""
+    return count * _TRIPLE.size

@@ -25,6 +25,7 @@ START = "_start"
 
 # Exports and imports beginning so belong to an ABI that did not fit: running its `main` alone would do nothing useful.
 _OTHER_ABIS = ("nearfield_", "yomo_")
+_OTHER_MODULES = ("nearfield_v1", "wasmedge-bindgen")
 
 
 class WasiCommand:
@@ -36,8 +37,11 @@ class WasiCommand:
         if START not in shape.exports:
             return f"no export `{START}`"
         others = [f"export `{name}`" for name in shape.exports if name.startswith(_OTHER_ABIS)]
-        others += [f"import `{entry}`" for entry in shape.imports if entry.name.startswith(_OTHER_ABIS)]
-        others += [f"import `{entry}`" for entry in shape.imports if entry.module == "wasmedge-bindgen"]
+        others += [
+            f"import `{entry}`"
+            for entry in shape.imports
+            if entry.name.startswith(_OTHER_ABIS) or entry.module in _OTHER_MODULES
+        ]
         if others:
             return f"{others[0]} belongs to another ABI"
         return None if shape.memory() is not None else "no exported memory named `memory`"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from struct import Struct
 from typing import TYPE_CHECKING, Any
 
-from nearfield.errors import NearfieldError
+from nearfield.errors import ConfigError, InferenceError
 from nearfield.sandbox.call import MAX_REASON_BYTES, WARNING
 from nearfield.sandbox.callpath import HostImport
 from nearfield.sandbox.host import Host
@@ -93,8 +93,9 @@ def model_tensor(host: Host, name_pointer: int, name_length: int, direction: int
     host.memory.check(out_pointer, _TENSOR.size)
     name = read_name(host, name_pointer, name_length)
     try:
-        graph = None if name is None else host.models.by_name(name)
-    except NearfieldError as exc:
+        with host.timed("loading models"):
+            graph = None if name is None else host.models.by_name(name)
+    except (InferenceError, ConfigError) as exc:
         host.call.log(WARNING, f"model_tensor: {exc}")
         graph = None
     if graph is None:
@@ -109,8 +110,9 @@ def model_tensor(host: Host, name_pointer: int, name_length: int, direction: int
 def model_label(host: Host, name_pointer: int, name_length: int, index: int, pointer: int, limit: int) -> int:
     name = read_name(host, name_pointer, name_length)
     try:
-        label = None if name is None else host.models.label_of(name, index)
-    except NearfieldError as exc:
+        with host.timed("loading models"):
+            label = None if name is None else host.models.label_of(name, index)
+    except (InferenceError, ConfigError) as exc:
         host.call.log(WARNING, f"model_label: {exc}")
         label = None
     return -1 if label is None else copy_out(host, label.encode(), pointer, limit)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from nearfield.sandbox.callpath import HostImport
 from nearfield.sandbox.hostcalls import (
+    bindgen_imports,
     nearfield_v1,
     wasi,
     wasi_nn,
@@ -14,11 +15,14 @@ from nearfield.sandbox.hostcalls import (
     wasmedge_tensorflow,
     wasmedge_tensorflowlite_a,
     wasmedge_tensorflowlite_b,
+    yomo,
 )
 from nearfield.sandbox.shape import ImportShape
 
 _OFFERED = (
     nearfield_v1,
+    yomo,
+    bindgen_imports,
     wasi,
     wasi_nn,
     wasmedge_image,

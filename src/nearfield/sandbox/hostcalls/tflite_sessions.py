@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nearfield.errors import InferenceError, NearfieldError
+from nearfield.errors import InferenceError
 from nearfield.inference import Encoding
 from nearfield.sandbox.call import WARNING
 from nearfield.sandbox.host import Host
@@ -56,19 +56,18 @@ class OutputTensor:
 
 def open_session(host: Host, pointer: int, length: int) -> int | None:
     """Handle of a new session; None, with a log line, when the model is none."""
-    content = host.memory.read(pointer, length)
+    host.memory.check(pointer, length)
     if not host.handles.has_room():
         _warn(host, f"all {host.limits.handles} handles are in use; delete some, or raise the limit")
         return None
     try:
-        graph = host.models.from_bytes(content, Encoding.TENSORFLOWLITE)
-        session = Session(graph, graph.acquire())
-    except NearfieldError as exc:
+        graph = host.load_model(pointer, length, Encoding.TENSORFLOWLITE)
+        with host.timed("loading models"):
+            session = Session(graph, graph.acquire())
+    except InferenceError as exc:
         _warn(host, f"create_session: {exc}")
         return None
-    number = host.handles.add(session)
-    host.call.check_deadline()
-    return number
+    return host.handles.add(session)
 
 
 def close_session(host: Host, number: int) -> None:

@@ -9,11 +9,11 @@ import math
 from struct import Struct, iter_unpack
 from typing import TYPE_CHECKING, Any
 
-from nearfield.errors import InferenceError, ModelInvalid, NearfieldError
+from nearfield.errors import ConfigError, InferenceError, ModelInvalid
 from nearfield.inference import Encoding, ModelUnknown
 from nearfield.sandbox.call import WARNING
 from nearfield.sandbox.callpath import HostImport
-from nearfield.sandbox.host import Host
+from nearfield.sandbox.host import Host, ModelTooLarge
 from nearfield.sandbox.hostcalls.names import read_name
 from nearfield.sandbox.hostcalls.tensors import number_fits
 from nearfield.sandbox.signature import Signature
@@ -66,12 +66,13 @@ def load(host: Host, builders_pointer: int, count: int, encoding: int, target: i
     if not host.handles.has_room():
         return _out_of_handles(host)
     try:
-        graph = host.models.from_bytes(host.memory.read(pointer, length), Encoding(encoding))
+        graph = host.load_model(pointer, length, Encoding(encoding))
+    except ModelTooLarge as exc:
+        return _refuse(host, f"load: {exc}", TOO_LARGE)
     except ModelInvalid as exc:
         return _refuse(host, f"load: {exc}")
-    except NearfieldError as exc:
+    except InferenceError as exc:
         return _refuse(host, f"load: {exc}", RUNTIME_ERROR)
-    host.call.check_deadline()
     host.memory.write_u32(out_pointer, host.handles.add(OpenGraph(graph)))
     return SUCCESS
 
@@ -84,12 +85,12 @@ def load_by_name(host: Host, name_pointer: int, name_length: int, out_pointer: i
     if not host.handles.has_room():
         return _out_of_handles(host)
     try:
-        graph = host.models.by_name(name)
+        with host.timed("loading models"):
+            graph = host.models.by_name(name)
     except ModelUnknown as exc:
         return _refuse(host, f"load_by_name: {exc}", NOT_FOUND)
-    except NearfieldError as exc:
+    except (InferenceError, ConfigError) as exc:
         return _refuse(host, f"load_by_name: {exc}", RUNTIME_ERROR)
-    host.call.check_deadline()
     host.memory.write_u32(out_pointer, host.handles.add(OpenGraph(graph)))
     return SUCCESS
 
@@ -114,7 +115,8 @@ def init_execution_context(host: Host, graph: int, out_pointer: int) -> int:
     if not host.handles.has_room():
         return _out_of_handles(host)
     try:
-        context = opened.graph.acquire()
+        with host.timed("loading models"):
+            context = opened.graph.acquire()
     except InferenceError as exc:
         return _refuse(host, f"init_execution_context: {exc}", RUNTIME_ERROR)
     host.memory.write_u32(out_pointer, host.handles.add(OpenContext(opened.graph, context)))

@@ -63,14 +63,14 @@ def _decode_into(
         return FAIL
     # Before anything is decoded: a picture that does not fit into the guest is not worth the work.
     host.memory.check(target, size_bytes(width, height, layout))
-    host.call.check_deadline()
     try:
-        rgb = decode_image(host.memory.read(*source), size_wh, formats=formats, resampling=resampling)
+        with host.timed("pictures"):
+            rgb = decode_image(host.memory.read(*source), size_wh, formats=formats, resampling=resampling)
+            pixels = arrange(rgb, layout)
     except MediaError as exc:
         host.call.log(WARNING, f"wasmedge_image: {exc}")
         return FAIL
-    host.call.check_deadline()
-    host.memory.write(target, arrange(rgb, layout).data)
+    host.memory.write(target, pixels.data)
     return SUCCESS
 
 

@@ -3,8 +3,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.unit.sandbox.abi.bindgen_guest import BALANCE_OF_EARLIER_CALLS, ECHO, ERROR, TWO, UNIT, bindgen_guest
-from tests.unit.sandbox.kit import load
 
 from nearfield.errors import ConfigError, GuestAbiError, GuestFailed, GuestOutputExceeded, GuestTrapped
 from nearfield.sandbox import Emission, Guest, Invocation, Limits
@@ -12,6 +10,8 @@ from nearfield.sandbox.abi import AbiOptions
 from nearfield.sandbox.abi.wasmedge_bindgen import choose_entry, result_tag_of
 from nearfield.sandbox.shape import Extern, ModuleShape
 from nearfield.sandbox.signature import Signature
+from tests.unit.sandbox.abi.bindgen_guest import BALANCE_OF_EARLIER_CALLS, ECHO, ERROR, TWO, UNIT, bindgen_guest
+from tests.unit.sandbox.kit import load
 
 TAG = 0x11
 

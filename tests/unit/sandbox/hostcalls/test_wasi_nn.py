@@ -4,14 +4,14 @@ from struct import pack, unpack
 
 import numpy as np
 import pytest
-from tests.unit.inference.conftest import TinyModels
-from tests.unit.sandbox.kit import host_with
 
 from nearfield.errors import GuestTimeout
 from nearfield.inference import ModelStore
 from nearfield.sandbox.host import Host
 from nearfield.sandbox.hostcalls import wasi_nn as nn
 from nearfield.sandbox.limits import Limits
+from tests.unit.inference.conftest import TinyModels
+from tests.unit.sandbox.kit import host_with
 
 OUT, NAME, TENSOR, DATA, MODEL = 0, 100, 400, 1000, 4000
 F32, ANY_PADDING = 1, b"\xab\xcd\xef"

@@ -5,7 +5,6 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
-from tests.unit.sandbox.kit import FRAME, Buffer
 
 from nearfield.inference import ModelStore
 from nearfield.media import Resampling
@@ -13,6 +12,7 @@ from nearfield.sandbox.host import Host
 from nearfield.sandbox.hostcalls import wasmedge_image as image
 from nearfield.sandbox.limits import Limits
 from nearfield.sandbox.memory import OutOfBounds
+from tests.unit.sandbox.kit import FRAME, Buffer
 
 SOURCE, TARGET, SIZE = 0, 30_000, 8
 LAYOUTS = {"rgb8": 0, "bgr8": 1, "rgb32f": 2, "bgr32f": 3}

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.unit.inference.conftest import TinyModels
-from tests.unit.sandbox.kit import host_with
 
 from nearfield.inference import ModelStore
 from nearfield.sandbox.host import Host
@@ -13,6 +11,8 @@ from nearfield.sandbox.hostcalls import wasmedge_tensorflow as tensorflow
 from nearfield.sandbox.hostcalls import wasmedge_tensorflowlite_a as a
 from nearfield.sandbox.hostcalls import wasmedge_tensorflowlite_b as b
 from nearfield.sandbox.limits import Limits
+from tests.unit.inference.conftest import TinyModels
+from tests.unit.sandbox.kit import host_with
 
 OUT, NAME, DATA, MODEL = 0, 100, 1000, 4000
 STALE = [0, 99, 2**64 - 1]

@@ -1,0 +1,3 @@
+module wasi-upper-go
+
+go 1.21

@@ -1,0 +1,96 @@
+"""Containment of a worker, from what `nearfield run` was told."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from nearfield import containment
+from nearfield.containment import ContainmentPlan, ContainmentReport, PythonInstallation, plan_for_guest
+from nearfield.inference import ModelSource
+from nearfield.supervised import is_supervised
+from nearfield.transport import Identity, parse_address
+
+_log = logging.getLogger("nearfield.run")
+
+# Certificates are renewed weeks before they end.
+RENEWAL_CHECK_S = 2.0
+
+
+def contain(
+    guest: Path,
+    models: Mapping[str, ModelSource],
+    *,
+    identity: Identity,
+    zipper: str,
+    cache: Path,
+    record: Path,
+    memory_bytes: int,
+    module_bytes: int,
+) -> ContainmentReport:
+    """Confine this process to what it takes to run one guest, for good. Models may still be tried out in others.
+
+    Args:
+        zipper: addresses, separated by commas.
+        cache, record: directories of the compile cache and of the record of models; all that can be written to.
+
+    Raises:
+        UsageError: `zipper` is ill-formed. Nothing was done then.
+    """
+    files = [path for model in models.values() for path in (model.path, model.labels) if path is not None]
+    plan: ContainmentPlan = plan_for_guest(
+        guest,
+        models=files,
+        certificates=_files_of(identity),
+        writable=[cache, record],
+        tcp_ports=[parse_address(part).port for part in zipper.split(",")],
+        python=PythonInstallation.current(),
+        guest_memory_bytes=memory_bytes,
+        module_bytes=module_bytes,
+        model_bytes=sum(path.stat().st_size for path in files),
+    )
+    # For the unlinked file that holds back a line of LiteRT's, here and where models are tried out.
+    os.environ["TMPDIR"] = str(cache)
+    return containment.apply(plan)
+
+
+def watch_renewal(identity: Identity, stop: Callable[[], None]) -> None:
+    """Call `stop` when one of the identity's files was replaced, which this process may not read any more.
+
+    The engine reads them for each connection that it makes. Whoever supervises this process starts it again, with the
+    new files; without one, a warning is all.
+    """
+    before = _versions(_files_of(identity))
+    thread = threading.Thread(target=_watch, args=(identity, before, stop), name="certificates", daemon=True)
+    thread.start()
+
+
+def _watch(identity: Identity, before: Sequence[tuple[int, int]] | None, stop: Callable[[], None]) -> None:
+    pause = threading.Event()
+    while _versions(_files_of(identity)) in (before, None):
+        pause.wait(RENEWAL_CHECK_S)
+    if is_supervised():
+        _log.info("certificates were renewed; starting again to use them")
+        stop()
+    else:
+        _log.warning("certificates were renewed; start this again to use them: it cannot connect with the old ones")
+
+
+def _files_of(identity: Identity) -> tuple[Path, Path, Path]:
+    return identity.ca_pem_path, identity.certificate_path, identity.key_path
+
+
+def _versions(files: Sequence[Path]) -> Sequence[tuple[int, int]] | None:
+    """Which files these are at the moment; None while one of them is missing."""
+    try:
+        return [(status.st_dev, status.st_ino) for status in map(Path.stat, files)]
+    except OSError:
+        return None
+
+
+def log_containment(report: ContainmentReport) -> None:
+    """Say what is active, as a warning when something is not."""
+    _log.log(logging.INFO if report.is_complete else logging.WARNING, "containment: %s", report)

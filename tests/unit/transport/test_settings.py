@@ -1,0 +1,44 @@
+"""What we set for the engine. That it knows every setting is shown by each session that opens."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nearfield.transport import Identity
+from nearfield.transport.settings import client_settings, router_settings
+
+IDENTITY = Identity(Path("/c/ca.pem"), Path("/c/one.pem"), Path("/c/one.key"))
+ROUTER = router_settings(["quic/0.0.0.0:9900", "tls/0.0.0.0:9900"], IDENTITY)
+CLIENT = client_settings(["quic/localhost:9900"], IDENTITY)
+
+
+@pytest.mark.parametrize("settings", [ROUTER, CLIENT], ids=["router", "client"])
+def test_both_sides_prove_who_they_are(settings: dict[str, Any]) -> None:
+    assert settings["transport/link/tls/enable_mtls"] is True
+    assert settings["transport/link/tls/verify_name_on_connect"] is True
+    assert settings["transport/link/tls/root_ca_certificate"] == "/c/ca.pem"
+
+
+@pytest.mark.parametrize("settings", [ROUTER, CLIENT], ids=["router", "client"])
+def test_nothing_bypasses_the_addresses_that_were_given(settings: dict[str, Any]) -> None:
+    assert settings["scouting/multicast/enabled"] is False
+    assert settings["scouting/gossip/enabled"] is False
+    assert settings["transport/shared_memory/enabled"] is False
+    assert set(settings["transport/link/protocols"]) == {"quic", "tls"}
+
+
+def test_router_only_listens_and_client_only_connects() -> None:
+    assert (ROUTER["mode"], ROUTER["connect/endpoints"]) == ("router", [])
+    assert ROUTER["listen/endpoints"] == ["quic/0.0.0.0:9900", "tls/0.0.0.0:9900"]
+    assert (CLIENT["mode"], CLIENT["listen/endpoints"]) == ("client", [])
+    assert CLIENT["connect/endpoints"] == ["quic/localhost:9900"]
+
+
+def test_each_side_presents_its_own_certificate() -> None:
+    assert ROUTER["transport/link/tls/listen_certificate"] == "/c/one.pem"
+    assert ROUTER["transport/link/tls/listen_private_key"] == "/c/one.key"
+    assert CLIENT["transport/link/tls/connect_certificate"] == "/c/one.pem"
+    assert CLIENT["transport/link/tls/connect_private_key"] == "/c/one.key"
