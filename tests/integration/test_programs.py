@@ -48,7 +48,8 @@ def app(module_commands: Commands) -> Path:
 @pytest.fixture(scope="module")
 def node(module_commands: Commands) -> Node:
     """A zipper whose functions connect by themselves."""
-    return module_commands.node([{"name": "upper"}, {"name": "lower"}, {"name": "seldom"}, {"name": "alone"}])
+    names = ("upper", "lower", "seldom", "alone")
+    return module_commands.node([{"name": name, "delivery": {"mode": "complete"}} for name in names])
 
 
 @pytest.fixture

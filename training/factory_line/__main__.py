@@ -11,13 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.factory_line import card, network, sheet, video
-from training.factory_line.camera import SOURCE_JPEG_QUALITY, decode_for_model, encode_jpeg
+from training.factory_line.camera import SOURCE_JPEG_QUALITY, decode_antialiased, decode_for_model, encode_jpeg
 from training.factory_line.labels import LABELS
 from training.factory_line.measure import Classifier, accuracy, confusion
 from training.factory_line.samples import (
     PICTURES_PER_LINE,
     Samples,
-    draw_held_out_samples,
+    decoded,
+    draw_held_out_jpegs,
     draw_training_samples,
 )
 
@@ -85,8 +86,7 @@ def make_card(assets: Path, plan: Plan, workers: int) -> None:
     """Measure the assets as they lie on disk and write `card.md`."""
     model = (assets / "parts.tflite").read_bytes()
     classifier = Classifier(model)
-    held_out = draw_held_out_samples(HELD_OUT_SEED, plan.held_out_lines, workers)
-    antialiased = draw_held_out_samples(HELD_OUT_SEED, plan.held_out_lines, workers, antialiased=True)
+    held_out = draw_held_out_jpegs(HELD_OUT_SEED, plan.held_out_lines, workers)
     truths = video.read_truth(assets / "truth.json")
     measured = card.Measured(
         model_bytes=len(model),
@@ -97,8 +97,8 @@ def make_card(assets: Path, plan: Plan, workers: int) -> None:
         training_pictures=plan.training_lines * PICTURES_PER_LINE,
         training_views=plan.training_views,
         epochs=plan.epochs,
-        held_out=confusion(classifier, held_out),
-        held_out_antialiased=confusion(classifier, antialiased),
+        held_out=confusion(classifier, decoded(held_out, decode_for_model)),
+        held_out_antialiased=confusion(classifier, decoded(held_out, decode_antialiased)),
         video_bytes=(assets / "belt.mp4").stat().st_size,
         video_frames=len(truths),
         video=_video_confusion(classifier, assets / "belt.mp4", truths),

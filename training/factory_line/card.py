@@ -146,7 +146,7 @@ python -m training.factory_line
 ```
 
 Seeds are fixed: pictures and video are the same on every run, weights on the same machine and
-versions. It takes about 25 minutes on two cores; `--quick` is a smoke run of about a minute that
+versions. It takes about half an hour on two cores; `--quick` is a smoke run of about a minute that
 writes elsewhere.
 """
 

@@ -10,13 +10,13 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from nearfield.cli.stopping import EXIT_INTERRUPTED
 from nearfield.errors import NearfieldError
 from nearfield.supervised import end_with_supervisor
 
-EXIT_INTERRUPTED = 130
 
 # In the order in which a newcomer needs them; the module of the same name holds each.
-COMMANDS = ("demo", "serve", "run", "send", "watch", "inspect", "validate", "version")
+COMMANDS = ("demo", "serve", "run", "send", "watch", "inspect", "compile", "validate", "version")
 _SETTINGS = {"help_option_names": ["-h", "--help"]}
 
 

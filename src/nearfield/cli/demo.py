@@ -21,6 +21,8 @@ Loop = Annotated[bool, typer.Option("--loop", help="Start the video over, until 
 
 BAR_CHARACTERS = 24
 RECENT_RESULTS = 60
+# Below this, a part is just coming into view or leaving.
+SURE = 0.8
 
 
 def demo(instances: Instances = 2, fps: Fps = None, loop: Loop = False, json: options.Json = False) -> None:
@@ -97,7 +99,7 @@ class _PlainDisplay(_JsonDisplay):
         say(text)
 
     def result(self, sequence: int, label: str, confidence: float, latency_ms: float, score: Score) -> None:
-        if label != self._label:
+        if label != self._label and confidence >= SURE:
             self._label = label
             say(f"frame {sequence:>4}: {label} ({confidence:.0%}), {latency_ms:.1f} ms after capture")
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 
 from nearfield.errors import UsageError
 from nearfield.frame import parse_tag
 from nearfield.transport import Identity, load_identity
+
+Number = TypeVar("Number", int, float)
 
 Zipper = Annotated[
     str,
@@ -61,3 +64,18 @@ def tags_of(option: str, values: list[str] | None) -> tuple[int, ...]:
         return tuple(parse_tag(part) for value in values or () for part in value.split(","))
     except UsageError as error:
         raise UsageError(error.what, where=option) from error
+
+
+def parsed(option: str, parse: Callable[[str], Number], text: str) -> Number:
+    """A duration or size, with the option's name in front of what is wrong with it.
+
+    Raises:
+        UsageError: it does not read, or is 0.
+    """
+    try:
+        value = parse(text)
+    except UsageError as error:
+        raise UsageError(error.what, where=option) from error
+    if value == 0:
+        raise UsageError(f"got `{text}`, expected more than 0", where=option)
+    return value

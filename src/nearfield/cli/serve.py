@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -12,7 +12,7 @@ from nearfield.cli import options
 from nearfield.cli.output import say, say_json
 from nearfield.cli.stopping import Stopping
 from nearfield.config import FunctionConfig, Workflow, WorkflowInvalid, check_workflow
-from nearfield.errors import InternalError
+from nearfield.errors import InternalError, TransportError
 from nearfield.frame import format_tag, name_from
 from nearfield.supervise import Supervisor, worker_command
 from nearfield.telemetry import configure_logging
@@ -24,7 +24,7 @@ from nearfield.transport import (
     ensure_server_certificate,
     load_identity,
 )
-from nearfield.zipper import GroupPolicy, Zipper, ZipperSettings
+from nearfield.zipper import GroupPolicy, Zipper, ZipperSettings, account
 
 _log = logging.getLogger("nearfield.serve")
 
@@ -82,10 +82,26 @@ def serve(
                 raise InternalError(f"the dispatcher failed: {zipper.failure}") from zipper.failure
     finally:
         supervisor.stop()
+        ledger = _ledger(zipper)
         zipper.close()
-    if json:
-        say_json({"event": "stopped"})
+    _account(ledger, json=json)
     raise typer.Exit(stopping.exit_code)
+
+
+def _ledger(zipper: Zipper) -> dict[str, Any]:
+    try:
+        return zipper.ledger(timeout_s=0.5)
+    except TransportError:  # it never started, or failed
+        return {"groups": {}}
+
+
+def _account(ledger: dict[str, Any], *, json: bool) -> None:
+    if json:
+        say_json({"event": "stopped", **ledger})
+        return
+    for name, group in ledger["groups"].items():
+        if group["received"]:
+            say(account(name, group))
 
 
 def policy_of(function: FunctionConfig) -> GroupPolicy:

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import queue
 import signal
+import time
 from collections.abc import Callable
 from types import FrameType
 
 
+EXIT_INTERRUPTED = 130
+
+# A signal that comes so soon after the first is the same wish: `timeout` signals the command and then its group.
+SAME_WISH_S = 0.3
+
+
 class Stopping:
-    """Set by SIGINT or SIGTERM; a second SIGINT interrupts at once.
+    """Set by SIGINT or SIGTERM. A second signal ends the process at once, without good order.
 
     Made on the main thread. `exit_code` is 130 after SIGINT and 0 after SIGTERM, which asks for an orderly end.
     """
@@ -20,14 +28,19 @@ class Stopping:
         # Not an event: its lock is not reentrant, and a handler may run in the midst of `wait`.
         self._signals: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._is_set = False
+        self._set_at: float | None = None
         self._interrupted = False
         signal.signal(signal.SIGINT, self._handle)
         signal.signal(signal.SIGTERM, self._handle)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if number == signal.SIGINT:
-            self._interrupted = True
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+        if self._set_at is not None:
+            if time.monotonic() - self._set_at > SAME_WISH_S:
+                # Processes that we started end with us; see `nearfield.supervised`.
+                os._exit(EXIT_INTERRUPTED)
+            return
+        self._set_at = time.monotonic()
+        self._interrupted = number == signal.SIGINT
         self._is_set = True
         self._signals.put(number)
         self._on_stop()
@@ -38,7 +51,7 @@ class Stopping:
 
     @property
     def exit_code(self) -> int:
-        return 130 if self._interrupted else 0
+        return EXIT_INTERRUPTED if self._interrupted else 0
 
     def wait(self, timeout_s: float) -> bool:
         """Wait for a signal. False: none came in time."""

@@ -4,10 +4,13 @@ from nearfield.config.findings import Finding
 from nearfield.config.json_schema import workflow_schema
 from nearfield.config.load import WorkflowCheck, WorkflowInvalid, check_content, check_workflow, load_workflow
 from nearfield.config.quantities import format_duration, format_size, parse_duration, parse_size
+from nearfield.config.sandbox_limits import format_limits, parse_limits
 from nearfield.config.schema import (
     CertificateConfig,
     DeliveryConfig,
+    DirectoryConfig,
     FunctionConfig,
+    GrantsConfig,
     LimitsConfig,
     ModelConfig,
     SandboxConfig,
@@ -18,8 +21,10 @@ from nearfield.config.validate import validate_files, validate_workflow
 __all__ = [
     "CertificateConfig",
     "DeliveryConfig",
+    "DirectoryConfig",
     "Finding",
     "FunctionConfig",
+    "GrantsConfig",
     "LimitsConfig",
     "ModelConfig",
     "SandboxConfig",
@@ -29,9 +34,11 @@ __all__ = [
     "check_content",
     "check_workflow",
     "format_duration",
+    "format_limits",
     "format_size",
     "load_workflow",
     "parse_duration",
+    "parse_limits",
     "parse_size",
     "validate_files",
     "validate_workflow",

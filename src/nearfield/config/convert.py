@@ -139,10 +139,12 @@ def expected(kind: inspect.Type, reads: str | None = None) -> str:
         return _EXPECTED[reads]
     if isinstance(kind, inspect.LiteralType):
         return " or ".join(f"`{value}`" for value in kind.values)
+    if isinstance(kind, inspect.BoolType):
+        return "true or false"
     if isinstance(kind, inspect.IntType):
         return f"a whole number from {kind.ge} to {kind.le}"
     if isinstance(kind, inspect.StrType):
-        return f"printable text of 1 to {kind.max_length} characters"
+        return f"printable text of {kind.min_length or 0} to {kind.max_length} characters"
     if isinstance(kind, inspect.VarTupleType):
         return "a list"
     required = [f"`{f.encode_name}`" for f in kind.fields if f.required] if isinstance(kind, inspect.StructType) else []
@@ -165,6 +167,8 @@ def _fits(value: Any, kind: inspect.Type) -> bool:
         if not isinstance(value, int) or isinstance(value, bool):
             return False
         return (kind.ge is None or value >= kind.ge) and (kind.le is None or value <= kind.le)
+    if isinstance(kind, inspect.BoolType):
+        return isinstance(value, bool)
     if isinstance(kind, inspect.FloatType):
         return isinstance(value, float) and (kind.gt is None or value > kind.gt)
     return True

@@ -29,33 +29,80 @@ class DeliveryConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     Attributes:
         mode: `live` drops the oldest and never blocks a source; `complete` holds the source back and loses nothing.
-        queue: frames waiting in the zipper for this function, at most.
+        queue: frames waiting in the zipper for this function, at most (`live`). Small, since what waits grows old: a
+            function that is too slow for 30 frames/s is this many of its own frames behind.
         max_age_s: a frame older than this is dropped; None: frames never grow stale. Only for `live`.
         retries: how often a frame is handed out again after an instance died with it.
     """
 
     mode: Literal["live", "complete"] = "live"
-    queue: Annotated[int, Meta(ge=1, le=65536)] = 32
+    queue: Annotated[int, Meta(ge=1, le=65536)] = 8
     max_age_s: Duration | None = field(default=None, name="max_age")
     retries: Annotated[int, Meta(ge=0, le=100)] = 2
 
 
+class DirectoryConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A directory that a guest may read.
+
+    Attributes:
+        host: the directory on this machine.
+        guest: the path under which the guest finds it, such as `/data`.
+        write: whether it may also change what is in it.
+    """
+
+    host: FilePath
+    guest: Text
+    write: bool = False
+
+
+class GrantsConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What a guest gets of this machine beyond its frames and models; left out, clocks and randomness alone.
+
+    Attributes:
+        environment: variables that it sees.
+        directories: directories that it sees.
+        clock_resolution_s: its clocks are rounded down to this, at most 1 s.
+        random_seed: None: real randomness; a number: the same for each frame whenever it is handled again.
+        http_hosts: hosts that it may send HTTP requests to, each with or without a port (then 80 and 443).
+    """
+
+    environment: dict[Name, Annotated[str, Meta(max_length=4096)]] = field(default_factory=dict)
+    directories: tuple[DirectoryConfig, ...] = ()
+    clock_resolution_s: Duration = field(default=1e-6, name="clock_resolution")
+    random_seed: Annotated[int, Meta(ge=0, le=2**63 - 1)] | None = None
+    http_hosts: tuple[Text, ...] = ()
+
+
 class SandboxConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Limits of a WebAssembly guest, each for one frame.
+    """Limits of a WebAssembly guest, and what it is granted.
+
+    The limits are those of `nearfield.sandbox.Limits`, which tells what each means.
 
     Attributes:
         instance: `frame`: a fresh sandbox for each frame; `worker`: one that keeps its memory between frames.
+        allow_precompiled: run compiled code from a file, which is native code outside of every sandbox.
+        grants: what it gets of this machine.
     """
 
     instance: Literal["frame", "worker"] = "frame"
     deadline_s: Duration = field(default=1.0, name="deadline")
+    host_time_s: Duration | None = field(default=None, name="host_time")
+    grace_s: Duration = field(default=5.0, name="grace")
     memory_bytes: Size = field(default=256 * 2**20, name="memory")
-    table_elements: Annotated[int, Meta(ge=0, le=10_000_000)] = 10_000
+    table_elements: Annotated[int, Meta(ge=1, le=10_000_000)] = 10_000
     output_bytes: Size = field(default=16 * 2**20, name="output")
-    emitted_frames: Annotated[int, Meta(ge=0, le=1_000_000)] = 256
-    log_lines: Annotated[int, Meta(ge=0, le=1_000_000)] = 100
-    module_bytes: Size = field(default=64 * 2**20, name="module")
+    emitted_frames: Annotated[int, Meta(ge=1, le=1_000_000)] = 256
+    log_lines: Annotated[int, Meta(ge=1, le=1_000_000)] = 100
+    log_bytes_per_s: Size = field(default=64 * 2**10, name="log_rate")
     handles: Annotated[int, Meta(ge=1, le=65536)] = 64
+    files: Annotated[int, Meta(ge=1, le=1024)] = 32
+    model_bytes: Size = field(default=64 * 2**20, name="loaded_models")
+    models_total_bytes: Size = field(default=256 * 2**20, name="loaded_models_total")
+    module_bytes: Size = field(default=64 * 2**20, name="module")
+    compile_s: Duration = field(default=30.0, name="compile_time")
+    compile_memory_bytes: Size = field(default=2 * 2**30, name="compile_memory")
+    allow_precompiled: bool = False
+    grants: GrantsConfig = GrantsConfig()
 
 
 class FunctionConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

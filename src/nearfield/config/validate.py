@@ -5,12 +5,21 @@ from __future__ import annotations
 import stat
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from nearfield.config.findings import DataPath, Finding, Lines, format_path, line_of
+from nearfield.config.granted import (
+    GUEST_PATH_EXPECTED,
+    HTTP_HOST_EXPECTED,
+    VARIABLE_EXPECTED,
+    is_guest_path,
+    is_variable,
+    split_http_host,
+)
 from nearfield.config.graph import find_loops
 from nearfield.config.peers import peer_problem
-from nearfield.config.schema import FunctionConfig, Workflow
+from nearfield.config.quantities import format_duration
+from nearfield.config.schema import FunctionConfig, GrantsConfig, Workflow
 from nearfield.frame.tag import RESERVED_TAGS, format_tag
 
 NO_LINES: Lines = {}
@@ -62,6 +71,7 @@ def _check_functions(workflow: Workflow, check: _Check) -> None:
             check.error((*path, "name"), f"`{function.name}` is already the name of functions[{first[function.name]}]")
         first.setdefault(function.name, index)
         _check_models(function, workflow, path, check)
+        _check_grants(function.sandbox.grants, (*path, "sandbox", "grants"), check)
         if function.delivery.mode == "complete" and function.delivery.max_age_s is not None:
             check.error((*path, "delivery", "max_age"), "only for mode `live`; in `complete` no frame grows stale")
         if function.run is None:
@@ -75,6 +85,28 @@ def _check_models(function: FunctionConfig, workflow: Workflow, path: DataPath, 
         if model not in workflow.models:
             defined = ", ".join(f"`{name}`" for name in workflow.models) or "none"
             check.error((*path, "models", position), f"model `{model}` is not defined; defined: {defined}")
+
+
+def _check_grants(grants: GrantsConfig, path: DataPath, check: _Check) -> None:
+    for name in grants.environment:
+        if not is_variable(name):
+            check.error((*path, "environment", name), f"got `{name}`, expected {VARIABLE_EXPECTED}")
+    seen: set[PurePosixPath] = set()
+    for index, directory in enumerate(grants.directories):
+        place = (*path, "directories", index, "guest")
+        if not is_guest_path(directory.guest):
+            check.error(place, f"got `{directory.guest}`, expected {GUEST_PATH_EXPECTED}")
+        elif PurePosixPath(directory.guest) in seen:
+            check.error(place, f"got `{directory.guest}` twice, expected each path once")
+        seen.add(PurePosixPath(directory.guest))
+    for index, host in enumerate(grants.http_hosts):
+        try:
+            split_http_host(host)
+        except ValueError:
+            check.error((*path, "http_hosts", index), f"got `{host}`, expected {HTTP_HOST_EXPECTED}")
+    if not 1e-9 <= grants.clock_resolution_s <= 1:
+        given = format_duration(grants.clock_resolution_s)
+        check.error((*path, "clock_resolution"), f"got {given}, expected 1 ns to 1 s")
 
 
 def _check_tags(workflow: Workflow, check: _Check) -> None:

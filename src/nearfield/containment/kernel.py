@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import functools
 import os
 import platform
 import struct
@@ -19,7 +20,7 @@ class Kernel:
     @property
     def machine(self) -> Machine | None:
         """The processor's system calls; None where no table exists, and so nothing can be called."""
-        return MACHINES.get(platform.machine()) if sys.platform == "linux" else None
+        return _this_machine()
 
     def call(self, name: str, *arguments: int | bytes) -> int:
         """Make a system call. Bytes are passed as a pointer to a copy.
@@ -30,9 +31,7 @@ class Kernel:
         number = None if self.machine is None else self.machine.numbers.get(name)
         if number is None:
             raise OSError(errno.ENOSYS, "no such system call on this machine", name)
-        libc = ctypes.CDLL(None, use_errno=True)
-        libc.syscall.restype = ctypes.c_long
-        result = int(libc.syscall(ctypes.c_long(number), *map(_as_register, arguments)))
+        result = int(_libc().syscall(ctypes.c_long(number), *map(_as_register, arguments)))
         if result < 0:
             code = ctypes.get_errno()
             raise OSError(code, os.strerror(code), name)
@@ -53,6 +52,18 @@ class Program:
     def __init__(self, content: bytes, item_bytes: int) -> None:
         self._content = ctypes.create_string_buffer(content, len(content))
         self.reference = struct.pack("@HP", len(content) // item_bytes, ctypes.addressof(self._content))
+
+
+@functools.cache
+def _this_machine() -> Machine | None:
+    return MACHINES.get(platform.machine()) if sys.platform == "linux" else None
+
+
+@functools.cache
+def _libc() -> ctypes.CDLL:
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.syscall.restype = ctypes.c_long
+    return libc
 
 
 def _as_register(argument: int | bytes) -> object:

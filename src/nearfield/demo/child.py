@@ -67,9 +67,15 @@ class Child:
     def failure(self) -> NearfieldError:
         """Why it ended: its last words."""
         status = self._process.wait()
-        words = self.errors().strip().splitlines()
-        reason = words[-1].removeprefix("error: ") if words else "it said nothing"
+        reason = self.last_words() or "it said nothing"
         return TransportError(f"`nearfield {self.name}` ended with status {status}: {reason}")
+
+    def last_words(self) -> str | None:
+        """The latest error that it, or a worker of its, reported; else its last line; None when it said nothing."""
+        lines = self.errors().strip().splitlines()
+        errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+        words = errors or lines
+        return words[-1] if words else None
 
     def errors(self) -> str:
         """What it wrote to standard error so far."""

@@ -143,10 +143,7 @@ def _wait_for_instances(connection: Connection, wanted: int, serve: Child, is_st
     give_up_at = time.monotonic() + READY_S
     while _group(connection)["instances"] < wanted and not is_stopping():
         if time.monotonic() > give_up_at:
-            words = serve.errors().strip().splitlines()
-            raise TransportError(
-                f"{wanted} instances did not join within {READY_S:g} s", hint=words[-1] if words else None
-            )
+            raise TransportError(f"{wanted} instances did not join within {READY_S:g} s", hint=serve.last_words())
         time.sleep(POLL_S)
 
 

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-import ipaddress
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from nearfield.config.granted import (
+    GUEST_PATH_EXPECTED,
+    HTTP_HOST_EXPECTED,
+    VARIABLE_EXPECTED,
+    canonical_host,
+    is_guest_path,
+    is_variable,
+    split_http_host,
+)
+
 # What most systems' clocks give; coarser ones make timing attacks harder.
 DEFAULT_CLOCK_RESOLUTION_NS = 1000
 _COARSEST_CLOCK_NS = 10**9
-
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
-_HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(\.(?!-)[A-Za-z0-9-]{1,63})*", re.ASCII)
 
 # The ports of http and https, for hosts that are granted without one.
 _WEB_PORTS = frozenset({80, 443})
@@ -34,9 +39,8 @@ class Directory:
     write: bool = False
 
     def __post_init__(self) -> None:
-        path = PurePosixPath(self.guest)
-        if not self.guest.startswith("/") or ".." in path.parts or "\0" in self.guest:
-            raise ValueError(f"directory: got guest path `{self.guest}`, expected an absolute one such as `/data`")
+        if not is_guest_path(self.guest):
+            raise ValueError(f"directory: got guest path `{self.guest}`, expected {GUEST_PATH_EXPECTED}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +65,8 @@ class Grants:
 
     def __post_init__(self) -> None:
         for name, value in self.environment.items():
-            if not _VARIABLE.fullmatch(name) or "\0" in value:
-                raise ValueError(f"environment: got `{name}`, expected a variable's name, and a value without NUL")
+            if not is_variable(name) or "\0" in value:
+                raise ValueError(f"environment: got `{name}`, expected {VARIABLE_EXPECTED}, and a value without NUL")
         paths = [PurePosixPath(directory.guest) for directory in self.directories]
         for path in paths:
             if paths.count(path) > 1:
@@ -70,53 +74,21 @@ class Grants:
         if not 1 <= self.clock_resolution_ns <= _COARSEST_CLOCK_NS:
             raise ValueError(f"clock resolution: got {self.clock_resolution_ns} ns, expected 1 to {_COARSEST_CLOCK_NS}")
         for host in self.http_hosts:
-            split_host(host)
+            try:
+                split_http_host(host)
+            except ValueError:
+                raise ValueError(f"http host: got `{host}`, expected {HTTP_HOST_EXPECTED}") from None
 
     def may_reach(self, host: str, port: int) -> bool:
         """Whether an HTTP request may go to this host (a name or an address, without brackets) and port. Pure.
 
         What a name resolves to is not looked at: the one who grants a name trusts who answers for it.
         """
-        wanted = _canonical(host)
-        for name, granted_port in map(split_host, self.http_hosts):
+        try:
+            wanted = canonical_host(host)
+        except ValueError:
+            return False
+        for name, granted_port in map(split_http_host, self.http_hosts):
             if name == wanted and (port == granted_port if granted_port is not None else port in _WEB_PORTS):
                 return True
         return False
-
-
-def split_host(text: str) -> tuple[str, int | None]:
-    """Host (lower case; addresses in their shortest form) and port, if one is given. Pure.
-
-    Raises:
-        ValueError: something else than `name`, `name:port`, `address`, `[v6]` or `[v6]:port`.
-    """
-    refused = ValueError(f"http host: got `{text}`, expected a host such as `api.example.org` or `10.0.0.7:8080`")
-    host, port = text, ""
-    if text.startswith("["):
-        host, bracket, rest = text[1:].partition("]")
-        if not bracket or (rest and not rest.startswith(":")):
-            raise refused
-        port = rest[1:]
-    elif text.count(":") == 1:
-        host, _, port = text.partition(":")
-    if port and not (port.isascii() and port.isdigit() and 1 <= int(port) <= 65535):
-        raise refused
-    if port == "" and text.endswith(":"):
-        raise refused
-    try:
-        name = _canonical(host)
-    except ValueError:
-        raise refused from None
-    if ":" not in name and not _HOST_NAME.fullmatch(name):
-        raise refused
-    return name, int(port) if port else None
-
-
-def _canonical(host: str) -> str:
-    name = host.rstrip(".").lower()
-    try:
-        return str(ipaddress.ip_address(name))
-    except ValueError:
-        if ":" in name:
-            raise
-        return name

@@ -22,9 +22,9 @@ MAX_HOPS = 16
 TRANSIT_TIMEOUT_NS = 1_000_000_000
 # Instances report twice a second; one that misses this many seconds of reports is given up.
 SILENCE_TIMEOUT_NS = 5_000_000_000
-# In `complete` mode nothing is dropped for room until a queue is this many times over its nominal size: only frames
-# that functions emit can get there, since sources wait for acknowledgements.
-COMPLETE_OVERCOMMIT = 256
+# In `complete` mode nothing is dropped for room until so many frames wait. Sources wait for acknowledgements, so only
+# hundreds of them, or functions that emit faster than the next one takes, get there.
+COMPLETE_QUEUE_FRAMES = 8_192
 
 PayloadType = TypeVar("PayloadType")
 
@@ -44,7 +44,7 @@ class GroupPolicy:
     name: str
     observe: frozenset[int] = frozenset()
     mode: Literal["live", "complete"] = "live"
-    queue: int = 32
+    queue: int = 8
     max_age_ns: int | None = None
     retries: int = 2
 
@@ -282,7 +282,7 @@ class Dispatcher(Generic[PayloadType]):
                 self._by_tag.setdefault(tag, []).append(group)
 
     def _pump(self, group: Group[PayloadType], now_ns: int) -> None:
-        limit = group.policy.queue if group.policy.mode == "live" else group.policy.queue * COMPLETE_OVERCOMMIT
+        limit = group.policy.queue if group.policy.mode == "live" else max(group.policy.queue, COMPLETE_QUEUE_FRAMES)
         while group.queue:
             if self._is_stale(group, group.queue[0], now_ns):
                 self._drop(group, group.queue.popleft(), "stale")

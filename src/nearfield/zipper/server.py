@@ -22,6 +22,7 @@ from nearfield.telemetry.log import RepeatedWarning
 from nearfield.transport import Address, Handle, Identity, Lane, Payload, Reply, Session, open_router
 from nearfield.version import __version__
 from nearfield.zipper.dispatcher import Dispatcher, GroupPolicy
+from nearfield.zipper.losses import LossReporter
 
 _log = logging.getLogger(__name__)
 
@@ -61,6 +62,7 @@ class Zipper:
         self._dispatcher: Dispatcher[Payload] = Dispatcher(settings.policies, self._epoch)
         self._inbox: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         self._warn = RepeatedWarning(_log)
+        self._losses = LossReporter()
         self._frame_handles: dict[int, Handle] = {}
         self._handles: list[Handle] = []
         self._session: Session | None = None
@@ -154,6 +156,8 @@ class Zipper:
                 next_tick_ns = now_ns + int(TICK_S * 1e9)
                 for name in self._dispatcher.tick(now_ns):
                     _log.warning("instance `%s` fell silent; its frames go to others", name)
+                for line in self._losses.lines(self._dispatcher.snapshot()["groups"], now_ns):
+                    _log.warning("%s", line)
                 self._publish_state(self._session)
                 self._flush(self._session)
             try:

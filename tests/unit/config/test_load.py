@@ -118,7 +118,7 @@ def test_defaults_are_the_documented_ones(tmp_path: Path) -> None:
     assert (function.observe, function.emit, function.run, function.models) == ((), (), None, None)
     assert (function.instances, function.credits) == (1, 2)
     delivery = function.delivery
-    assert (delivery.mode, delivery.queue, delivery.max_age_s, delivery.retries) == ("live", 32, None, 2)
+    assert (delivery.mode, delivery.queue, delivery.max_age_s, delivery.retries) == ("live", 8, None, 2)
     sandbox = function.sandbox
     assert (sandbox.instance, sandbox.deadline_s, sandbox.memory_bytes) == ("frame", 1.0, 256 * 2**20)
 

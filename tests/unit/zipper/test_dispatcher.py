@@ -11,7 +11,7 @@ from nearfield.clock import ManualClock
 from nearfield.frame import Header
 from nearfield.frame.control import Done, JoinRequest, Report, Status
 from nearfield.zipper import Dispatcher, GroupPolicy
-from nearfield.zipper.dispatcher import COMPLETE_OVERCOMMIT, MAX_HOPS
+from nearfield.zipper.dispatcher import COMPLETE_QUEUE_FRAMES, MAX_HOPS
 
 TAG = 0x10
 LIVE = GroupPolicy("detect", frozenset({TAG}), queue=3)
@@ -362,6 +362,6 @@ def test_ledger_says_what_became_of_each_frame() -> None:
 
 def test_complete_queue_has_an_end_too() -> None:
     node = Node(replace(COMPLETE, queue=1))
-    for sequence in range(COMPLETE_OVERCOMMIT + 2):
+    for sequence in range(COMPLETE_QUEUE_FRAMES + 2):
         node.offer(sequence, hops=1)
-    assert (node.group("audit")["queued"], node.group("audit")["dropped"]) == (COMPLETE_OVERCOMMIT, {"overflow": 2})
+    assert (node.group("audit")["queued"], node.group("audit")["dropped"]) == (COMPLETE_QUEUE_FRAMES, {"overflow": 2})

@@ -142,7 +142,7 @@ def test_a_bindgen_guest_with_a_defect_is_told_what_it_is(change: dict[str, Exte
     [
         ({"yomo_init": function("-> i32")}, (), "export `yomo_init` belongs to another ABI"),
         ({}, imports("env.yomo_write"), "import `env.yomo_write` belongs to another ABI"),
-        ({}, imports("nearfield_v1.emit"), "import `nearfield_v1.emit` belongs to another ABI"),
+        ({"nearfield_init": function("-> i32")}, (), "export `nearfield_init` belongs to another ABI"),
         ({}, RETURNS, "import `wasmedge-bindgen.return_result` belongs to another ABI"),
     ],
 )

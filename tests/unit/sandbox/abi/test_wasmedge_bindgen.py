@@ -4,12 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from nearfield.errors import ConfigError, GuestAbiError, GuestFailed, GuestOutputExceeded, GuestTrapped
+from nearfield.errors import ConfigError, GuestFailed, GuestOutputExceeded, GuestTrapped
 from nearfield.sandbox import Emission, Guest, Invocation, Limits
-from nearfield.sandbox.abi import AbiOptions
-from nearfield.sandbox.abi.wasmedge_bindgen import choose_entry, result_tag_of
-from nearfield.sandbox.shape import Extern, ModuleShape
-from nearfield.sandbox.signature import Signature
 from tests.unit.sandbox.abi.bindgen_guest import BALANCE_OF_EARLIER_CALLS, ECHO, ERROR, TWO, UNIT, bindgen_guest
 from tests.unit.sandbox.kit import load
 
@@ -99,7 +95,7 @@ def test_an_allocation_outside_memory_is_a_failure(tmp_path: Path) -> None:
 
 
 def test_an_absurd_number_of_values_is_a_failure(tmp_path: Path) -> None:
-    with pytest.raises(GuestFailed, match="returned 4294967295 values, expected at most 64"):
+    with pytest.raises(GuestFailed, match="result: got 4294967295 values, expected at most 64"):
         guest(tmp_path, bindgen_guest("(call $header (i32.const 0) (i32.const 0) (i32.const -1))")).handle(frame(b"x"))
 
 
@@ -117,59 +113,105 @@ def test_initialize_runs_first(tmp_path: Path) -> None:
     assert guest(tmp_path, initialised).handle(frame(b"x")).emissions == ()
 
 
-# Decisions ------------------------------------------------------------------------------------------------------------
-
-
-def shape(*names: str) -> ModuleShape:
-    return ModuleShape((), {name: Extern("function", Signature.of("i32 i32 -> i32")) for name in names})
-
-
-def test_the_only_candidate_is_the_entry() -> None:
-    assert choose_entry(shape("classify"), None) == "classify"
-
-
-def test_infer_is_the_entry_among_several() -> None:
-    assert choose_entry(shape("classify", "infer"), None) == "infer"
-
-
-def test_the_entry_asked_for_wins() -> None:
-    assert choose_entry(shape("classify", "infer"), "classify") == "classify"
-
-
-def test_several_candidates_without_infer_are_named() -> None:
-    with pytest.raises(GuestAbiError, match="got 2 candidates: `a`, `b`, expected one; name it as `entry`"):
-        choose_entry(shape("b", "a"), None)
-
-
-def test_an_entry_that_does_not_exist_is_named() -> None:
-    with pytest.raises(ConfigError, match="entry: got `c`, expected one of `a`, `b`"):
-        choose_entry(shape("b", "a"), "c")
-
-
-@pytest.mark.parametrize(
-    ("result_tag", "emit", "expected"),
-    [(5, None, 5), (5, frozenset({5, 6}), 5), (None, frozenset({6}), 6)],
-)
-def test_the_result_tag_is_the_given_or_the_only_one(
-    result_tag: int | None, emit: frozenset[int] | None, expected: int
-) -> None:
-    assert result_tag_of(AbiOptions(None, result_tag, emit)) == expected
-
-
-@pytest.mark.parametrize(
-    ("result_tag", "emit", "message"),
-    [
-        (None, None, "result tag: got none"),
-        (None, frozenset({5, 6}), "result tag: got none"),
-        (7, frozenset({5, 6}), "result tag: got 0x7, expected a tag that the function may emit"),
-        (0xF001, None, "result tag: got 0xf001"),
-    ],
-)
-def test_an_unclear_result_tag_is_refused(result_tag: int | None, emit: frozenset[int] | None, message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
-        result_tag_of(AbiOptions(None, result_tag, emit))
-
-
 def test_a_config_error_names_function_and_file(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"^function `f`: .*guest.wasm: result tag: got none"):
         guest(tmp_path, ECHO, result_tag=None)
+
+
+# Arguments ------------------------------------------------------------------------------------------------------------
+
+# Answers with the table of arguments: for each, its count and its bytes; keeps no books.
+TELLING = """(module
+  (memory (export "memory") 4)
+  (global $next (mut i32) (i32.const 4096))
+  (func $allocate (export "allocate") (param $size i32) (result i32)
+    (global.get $next) (global.set $next (i32.add (global.get $next) (local.get $size))))
+  (func (export "deallocate") (param i32 i32))
+  (func (export "tell") (param $table i32) (param $count i32) (result i32)
+    (i32.store (i32.const 0) (local.get $table))
+    (i32.store (i32.const 32) (local.get $table)) (i32.store (i32.const 36) (i32.const 21))
+    (i32.store (i32.const 40) (i32.mul (local.get $count) (i32.const 8)))
+    (i32.store (i32.const 44) (i32.const 4096)) (i32.store (i32.const 48) (i32.const 21))
+    (i32.store (i32.const 52) (i32.sub (global.get $next) (i32.const 4096)))
+    (i32.store8 (i32.const 0) (i32.const 0)) (i32.store offset=1 (i32.const 0) (i32.const 32))
+    (i32.store offset=5 (i32.const 0) (i32.const 2))
+    (i32.const 0)))"""
+
+
+def told(tmp_path: Path, entry: str, payload: bytes) -> tuple[list[int], bytes]:
+    """Counts and bytes of all arguments as the guest got them."""
+    table, heap = (e.payload for e in guest(tmp_path, TELLING, entry=entry).handle(frame(payload)).emissions)
+    return [int.from_bytes(table[at + 4 : at + 8], "little") for at in range(0, len(table), 8)], heap[len(table) :]
+
+
+@pytest.mark.parametrize(
+    ("entry", "payload", "counts"),
+    [
+        ("tell", b"abc", [3]),
+        ("tell(Vec<u8>)", b"abc", [3]),
+        ("tell()", b"", []),
+        ("tell(u8)", b"a", [1]),
+        ("tell(u16)", b"ab", [1]),
+        ("tell(Vec<u16>)", b"abcd", [2]),
+        ("tell(Vec<i64>)", b"", [0]),
+        ("tell(u32, String)", b"abcdgr\xc3\xbc\xc3\x9f", [1, 6]),
+        ("tell(bool, f64, Vec<i32>, char)", b"\1" + bytes(8) + b"12345678" + b"a\0\0\0", [1, 1, 2, 1]),
+    ],
+)
+def test_arguments_arrive_as_declared(tmp_path: Path, entry: str, payload: bytes, counts: list[int]) -> None:
+    assert told(tmp_path, entry, payload) == (counts, payload)
+
+
+# As the macro checks the count: before it touches an argument.
+PARTICULAR = """(module
+  (memory (export "memory") 4)
+  (global $live (mut i32) (i32.const 0)) (global $next (mut i32) (i32.const 4096))
+  (data (i32.const 64) "Invalid params count, expect {wanted}, got 1")
+  (func $allocate (export "allocate") (param $size i32) (result i32)
+    (global.set $live (i32.add (global.get $live) (local.get $size)))
+    (global.get $next) (global.set $next (i32.add (global.get $next) (local.get $size))))
+  (func (export "deallocate") (param i32 i32)
+    (global.set $live (i32.sub (global.get $live) (local.get 1))))
+  (func (export "infer") (param $table i32) (param $count i32) (result i32)
+    (local $h i32)
+    (local.set $h (call $allocate (i32.const 9)))
+    (if (i32.ne (local.get $count) (i32.const {wanted})) (then
+      (drop (call $allocate (i32.const 39)))
+      (i32.store8 (local.get $h) (i32.const 1)) (i32.store offset=1 (local.get $h) (i32.const 64))
+      (i32.store offset=5 (local.get $h) (i32.const 39)))
+    (else
+      (i32.store8 (i32.const 8) (i32.sub (i32.sub (global.get $live) (i32.mul (local.get $count) (i32.const 8))) (i32.const 9)))
+      (i32.store (i32.const 32) (i32.const 8)) (i32.store (i32.const 36) (i32.const 1)) (i32.store (i32.const 40) (i32.const 1))
+      (drop (call $allocate (i32.const 13)))
+      (i32.store8 (local.get $h) (i32.const 0)) (i32.store offset=1 (local.get $h) (i32.const 32))
+      (i32.store offset=5 (local.get $h) (i32.const 1))))
+    (local.get $h)))"""
+
+
+def test_a_function_without_parameters_is_called_without_any_and_nothing_leaks(tmp_path: Path) -> None:
+    """It answers with the bytes still allocated beyond this call's own."""
+    nullary = guest(tmp_path, PARTICULAR.replace("{wanted}", "0"), instance="worker")
+    for _ in range(3):
+        assert nullary.handle(frame(b"ignored")).emissions == (Emission(TAG, b"\0"),)
+
+
+def test_a_function_with_more_parameters_says_how_many_to_declare(tmp_path: Path) -> None:
+    binary = guest(tmp_path, PARTICULAR.replace("{wanted}", "2"), instance="worker")
+    for _ in range(2):
+        with pytest.raises(GuestFailed, match=r"`infer` takes 2 parameters, got 1 \(the payload\), frame") as caught:
+            binary.handle(frame(b"x"))
+    assert caught.value.hint == "write their types into `entry`, such as `infer(u32, Vec<u8>)`"
+    declared = guest(tmp_path, PARTICULAR.replace("{wanted}", "2"), entry="infer(u8, u8)")
+    assert len(declared.handle(frame(b"ab")).emissions) == 1
+
+
+def test_a_wrong_declaration_is_a_failure(tmp_path: Path) -> None:
+    with pytest.raises(GuestFailed, match=r"`infer\(u8\)` takes 2 parameters, got 1, frame"):
+        guest(tmp_path, PARTICULAR.replace("{wanted}", "2"), entry="infer(u8)").handle(frame(b"a"))
+
+
+def test_a_payload_that_does_not_fit_the_declaration_is_a_failure(tmp_path: Path) -> None:
+    declared = guest(tmp_path, TELLING, entry="tell(u32)")
+    with pytest.raises(GuestFailed, match=r"payload: got 3 bytes, expected 4 for `tell\(u32\)`"):
+        declared.handle(frame(b"abc"))
+    assert len(declared.handle(frame(b"abcd")).emissions) == 2
