@@ -1,159 +1,366 @@
-"""What a sandbox costs: instances, calls, host calls and payloads, with the ratios that ADR 0004 rests on.
+"""What a sandbox costs: instances, calls, host calls, payloads and memory, and what the other ways would cost.
 
-    python benchmarks/bench_sandbox.py
+    make bench-sandbox        or        python -m benchmarks.bench_sandbox [--rounds N]
 
-Prints one JSON object. Times are the best of several rounds, in microseconds; ratios carry over to other machines.
+Prints a table; writes benchmarks/results/sandbox.json and sandbox.svg.
 """
 
 from __future__ import annotations
 
+import argparse
+import contextlib
 import json
-import platform
+import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import wasmtime
 
-from nearfield.inference import ModelStore
-from nearfield.sandbox import Guest, Invocation
+from benchmarks import sandbox_guests
+from benchmarks.chart import bars
+from benchmarks.measure import ROOT, Timing, Work, describe_machine, measure, resident_bytes
+from nearfield.inference import Encoding, ModelStore
+from nearfield.sandbox import Guest, Invocation, Limits, compile_guest
 from nearfield.sandbox.callpath import CallPath, FastPath, HostImport, OrdinaryPath
 from nearfield.sandbox.engine import engine, ticker, wasmtime_version
 from nearfield.sandbox.host import NoMemory
-from nearfield.sandbox.limits import Limits
 from nearfield.sandbox.signature import Signature
 
-ROUNDS, CALLS = 20, 200
+RESULTS = ROOT / "benchmarks" / "results"
+LIMITS = Limits(deadline_s=60.0)
+PAYLOAD = b"near field " * 4546  # 50,006 bytes
+IDLE_INSTANCES = 1000
+LARGE_BYTES = 3 * 1024 * 1024
 
-MICRO = """(module
-  (import "host" "f" (func $f (param i32 i32) (result i32)))
-  (memory (export "memory") 2)
-  (func (export "nothing") (result i32) (i32.const 0))
-  (func (export "to_host") (param i32 i32) (result i32) (call $f (local.get 0) (local.get 1))))"""
+UPPER_PROGRAM = "import sys; sys.stdout.buffer.write(sys.stdin.buffer.read().upper())"
 
-ECHO = """(module
-  (import "nearfield_v1" "frame_size" (func $size (result i32)))
-  (import "nearfield_v1" "frame_read" (func $read (param i32 i32) (result i32)))
-  (import "nearfield_v1" "emit" (func $emit (param i32 i32 i32) (result i32)))
-  (memory (export "memory") 2)
-  (func (export "nearfield_handle") (result i32)
-    (drop (call $read (i32.const 0) (i32.const 131072)))
-    (call $emit (i32.const 0x11) (i32.const 0) (call $size))))"""
 
-WASI = """(module
-  (import "wasi_snapshot_preview1" "fd_write" (func (param i32 i32 i32 i32) (result i32)))
-  (import "wasi_snapshot_preview1" "random_get" (func (param i32 i32) (result i32)))
-  (memory (export "memory") 2))"""
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the report.
+
+    Attributes:
+        target: what it should be at most, in the row's unit; None where there is none.
+    """
+
+    name: str
+    median: float
+    best: float
+    unit: str
+    target: float | None = None
+
+    @classmethod
+    def of(cls, name: str, timing: Timing, unit: str = "us", target: float | None = None) -> Row:
+        scale = {"us": 1e6, "ms": 1e3}[unit]
+        return cls(name, round(timing.median_s * scale, 2), round(timing.best_s * scale, 2), unit, target)
 
 
 class Side:
+    """The host's side where no host state is needed."""
+
     memory = NoMemory()
 
     def stop(self, reason: BaseException) -> None:
         raise reason
 
 
-def best_us(work: Callable[[], object]) -> float:
-    """Best mean of a round, after a warm-up."""
-    best = float("inf")
-    for _ in range(ROUNDS + 1):
-        started = time.perf_counter()
-        for _ in range(CALLS):
-            work()
-        best = min(best, time.perf_counter() - started)
-    return round(best / CALLS * 1e6, 2)
+def frame(payload: bytes) -> Invocation:
+    return Invocation(0x10, payload, "bench", 1, 0)
 
 
-def measure_path(path: CallPath, directory: Path) -> dict[str, float]:
-    """One call path: instances, calls, host calls, and whole frames."""
+def write(directory: Path, name: str, text: str) -> Path:
+    path = directory / f"{name}.wasm"
+    path.write_bytes(bytes(wasmtime.wat2wasm(text)))
+    return path
+
+
+def guest_of(
+    path: Path, instance: str = "frame", models: ModelStore | None = None, via: CallPath | None = None
+) -> Guest:
+    """A loaded guest."""
+    store = ModelStore({}) if models is None else models
+    return Guest.load(path, name="bench", models=store, limits=LIMITS, instance=instance, via=via)  # type: ignore[arg-type]
+
+
+# Parts of a frame -----------------------------------------------------------------------------------------------------
+
+
+def parts(path: CallPath, rounds: int) -> dict[str, Timing]:
+    """Calls and instances on one call path, without anything of ours around them."""
     signatures = {"nothing": Signature.of("-> i32"), "to_host": Signature.of("i32 i32 -> i32")}
     answer = HostImport("host", "f", signatures["to_host"], lambda *_: 0, 0)
-    linked = path.link(wasmtime.Module(engine(), wasmtime.wat2wasm(MICRO)), [answer], signatures, Side())
+    linked = path.link(wasmtime.Module(engine(), wasmtime.wat2wasm(sandbox_guests.MICRO)), [answer], signatures, Side())
     ticks = ticker().arm(3600.0)
 
     def fresh() -> None:
-        linked.instantiate(Limits(), ticks).close()
-
-    def fresh_and_call() -> None:
-        sandbox = linked.instantiate(Limits(), ticks)
+        sandbox = linked.instantiate(LIMITS, ticks)
         sandbox.function("nothing")()
         sandbox.close()
 
-    sandbox = linked.instantiate(Limits(), ticks)
+    sandbox = linked.instantiate(LIMITS, ticks)
     nothing, to_host = sandbox.function("nothing"), sandbox.function("to_host")
-    sandbox.memory.write(0, bytes(50_000))
-    result = {
-        "store_and_instance_us": best_us(fresh),
-        "store_instance_call_teardown_us": best_us(fresh_and_call),
-        "call_us": best_us(nothing),
-        "call_with_host_call_us": best_us(lambda: to_host(1, 2)),
-        "memory_read_50kB_us": best_us(lambda: sandbox.memory.read(0, 50_000)),
-        "memory_write_50kB_us": best_us(lambda: sandbox.memory.write(0, bytes(50_000))),
+
+    def in_and_out() -> None:
+        sandbox.memory.write(0, PAYLOAD)
+        sandbox.memory.read(0, len(PAYLOAD))
+
+    try:
+        return measure(
+            {
+                "empty": Work(lambda: None),
+                "call": Work(nothing),
+                "host call": Work(lambda: to_host(1, 2)),
+                "fresh": Work(fresh),
+                "50 kB in and out": Work(in_and_out),
+            },
+            rounds,
+        )
+    finally:
+        sandbox.close()
+        linked.close()
+
+
+# Whole frames ---------------------------------------------------------------------------------------------------------
+
+
+def frames(directory: Path, rounds: int) -> dict[str, Timing]:
+    """The same function by every way: bytes to upper case, 50 kB."""
+    upper = write(directory, "upper", sandbox_guests.UPPER)
+    echo = write(directory, "echo", sandbox_guests.ECHO)
+    nothing = write(directory, "nothing", sandbox_guests.NOTHING)
+    guests = {
+        "upper, fresh": guest_of(upper),
+        "upper, kept": guest_of(upper, "worker"),
+        "upper, ordinary": guest_of(upper, via=OrdinaryPath()),
+        "echo, fresh": guest_of(echo),
+        "echo, kept": guest_of(echo, "worker"),
+        "nothing, fresh": guest_of(nothing),
     }
-    sandbox.close()
-    linked.close()
-    file = directory / "echo.wasm"
-    file.write_bytes(bytes(wasmtime.wat2wasm(ECHO)))
-    for policy in ("frame", "worker"):
-        guest = Guest.load(file, name="echo", models=ModelStore({}), instance=policy, via=path)
-        for size in (64, 50_000):
-            frame = Invocation(0x10, bytes(size), "bench", 1, 0)
-            result[f"echo_{size}B_instance_{policy}_us"] = best_us(lambda guest=guest, frame=frame: guest.handle(frame))
+    for name in ("upper, fresh", "upper, kept", "upper, ordinary"):
+        (emission,) = guests[name].handle(frame(PAYLOAD)).emissions
+        assert emission.payload == PAYLOAD.upper()
+    large, small = frame(PAYLOAD), frame(PAYLOAD[:64])
+
+    def handled(name: str, invocation: Invocation, calls: int = 100) -> Work:
+        handle = guests[name].handle
+        return Work(lambda: handle(invocation), calls)
+
+    def subprocess_per_frame() -> None:
+        done = subprocess.run([sys.executable, "-I", "-S", "-c", UPPER_PROGRAM], input=PAYLOAD, capture_output=True)
+        assert len(done.stdout) == len(PAYLOAD)
+
+    try:
+        return measure(
+            {
+                "nothing, fresh instance": handled("nothing, fresh", small),
+                "echo 64 B, fresh instance": handled("echo, fresh", small),
+                "echo 50 kB, fresh instance": handled("echo, fresh", large),
+                "echo 64 B, kept instance": handled("echo, kept", small),
+                "echo 50 kB, kept instance": handled("echo, kept", large),
+                "upper 50 kB, fresh instance": handled("upper, fresh", large),
+                "upper 50 kB, kept instance": handled("upper, kept", large),
+                "upper 50 kB, Func.__call__": handled("upper, ordinary", large, 30),
+                "upper 50 kB, plain Python": Work(PAYLOAD.upper),
+                "upper 50 kB, subprocess per frame": Work(subprocess_per_frame, 2),
+            },
+            rounds,
+        )
+    finally:
+        for guest in guests.values():
+            guest.close()
+
+
+# A guest of 3 MB ------------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def embedded(directory: Path) -> Iterator[tuple[Path, str]]:
+    """A guest with a model inside, 3 MB in all, and a word on the model."""
+    model = sandbox_guests.find_model(ROOT)
+    content = model.read_bytes()
+    graph = ModelStore({}).from_bytes(content, Encoding.TENSORFLOWLITE)
+    (spec,) = graph.inputs
+    text = sandbox_guests.with_model(content, spec.nbytes, spec.shape, graph.outputs[0].nbytes, LARGE_BYTES)
+    yield write(directory, "embedded", text), f"{model.name}, {len(content):,} bytes"
+
+
+def with_model(directory: Path, rounds: int) -> tuple[dict[str, Timing], str]:
+    """Frames through a 3 MB guest with its model inside, less the inference itself."""
+    with embedded(directory) as (path, model):
+        guest = guest_of(path)
+        something = frame(b"x")
+
+        def beyond_inference() -> float:
+            started_ns = time.perf_counter_ns()
+            outcome = guest.handle(something)
+            return (time.perf_counter_ns() - started_ns - outcome.model_ns) / 1e9
+
+        def inference() -> float:
+            return guest.handle(something).model_ns / 1e9
+
+        timings = measure(
+            {
+                "model inside, beyond inference": Work(beyond_inference, 5),
+                "model inside, inference": Work(inference, 5),
+                "model inside, not used": Work(lambda: guest.handle(frame(b"")), 50),
+            },
+            rounds,
+        )
         guest.close()
-    return result
+    return timings, model
 
 
-def measure_wasi() -> dict[str, float]:
-    """A store with wasmtime's own WASI against one without, both by the binding's classes."""
-    module = wasmtime.Module(engine(), wasmtime.wat2wasm(WASI))
-    linker = wasmtime.Linker(engine())
-    linker.define_wasi()
-    theirs = linker.instantiate_pre(module)
-    signatures = {entry.name or "": entry.type for entry in module.imports}
-    ours_linker = wasmtime.Linker(engine())
-    for name, kind in signatures.items():
-        assert isinstance(kind, wasmtime.FuncType)
-        ours_linker.define_func("wasi_snapshot_preview1", name, kind, lambda *_: 0)
-    ours = ours_linker.instantiate_pre(module)
+def starts(directory: Path, rounds: int) -> dict[str, Timing]:
+    """From a file to the first result, with and without the cache."""
+    code = write(directory, "code", sandbox_guests.large(3.0))
+    cache = directory / "cache"
+    with embedded(directory) as (data, _):
+        paths = {"code": code, "model": data}
+        for path in paths.values():
+            compile_guest(path, limits=LIMITS, cache_dir=cache)
 
-    def with_theirs() -> None:
-        store = wasmtime.Store(engine())
-        store.set_wasi(wasmtime.WasiConfig())
-        store.set_epoch_deadline(1 << 30)
-        theirs.instantiate(store)
-        store.close()
+        def start(path: Path) -> None:
+            guest = Guest.load(path, name="bench", models=ModelStore({}), limits=LIMITS, cache_dir=cache)
+            guest.handle(frame(b""))
+            guest.close()
 
-    def with_ours() -> None:
-        store = wasmtime.Store(engine())
-        store.set_epoch_deadline(1 << 30)
-        ours.instantiate(store)
-        store.close()
+        timings = measure(
+            {f"start, 3 MB of {kind}": Work(lambda p=path: start(p), 1) for kind, path in paths.items()}, rounds
+        )
+        timings |= measure(
+            {
+                "compile, 3 MB of code": Work(lambda: compile_guest(code, limits=LIMITS), 1),
+                "compile, 45 kB": Work(lambda: compile_guest(ROOT / "guests/recognise/recognise.wasm"), 1),
+            },
+            2,
+        )
+    return timings
 
+
+def idle_instance_bytes() -> float:
+    """Resident memory of one of many idle instances."""
+    signatures = {"nothing": Signature.of("-> i32"), "to_host": Signature.of("i32 i32 -> i32")}
+    answer = HostImport("host", "f", signatures["to_host"], lambda *_: 0, 0)
+    path = FastPath.create() or OrdinaryPath()
+    linked = path.link(wasmtime.Module(engine(), wasmtime.wat2wasm(sandbox_guests.MICRO)), [answer], signatures, Side())
+    ticks = ticker().arm(3600.0)
+    linked.instantiate(LIMITS, ticks).close()
+    before = resident_bytes()
+    sandboxes = []
+    for _ in range(IDLE_INSTANCES):
+        sandbox = linked.instantiate(LIMITS, ticks)
+        sandbox.function("nothing")()
+        sandboxes.append(sandbox)
+    taken = resident_bytes() - before
+    for sandbox in sandboxes:
+        sandbox.close()
+    linked.close()
+    return taken / IDLE_INSTANCES
+
+
+def rows(directory: Path, rounds: int) -> tuple[list[Row], str]:
+    """Everything, in the order of the report; and a word on the model."""
+    idle_kb = round(idle_instance_bytes() / 1024, 1)
+    fast_path = FastPath.create()
+    if fast_path is None:
+        raise SystemExit("the installed wasmtime wheel does not allow the fast path")
+    fast, ordinary = parts(fast_path, rounds), parts(OrdinaryPath(), max(rounds // 3, 3))
+    whole = frames(directory, rounds)
+    inside, model = with_model(directory, rounds)
+    start = starts(directory, max(rounds // 3, 3))
+    return [
+        Row.of("call of an export, over an empty call", fast["call"].minus(fast["empty"]), target=5),
+        Row.of("  the same by Func.__call__", ordinary["call"].minus(ordinary["empty"])),
+        Row.of("host call", fast["host call"].minus(fast["call"]), target=10),
+        Row.of("  the same by the wheel's callbacks", ordinary["host call"].minus(ordinary["call"])),
+        Row.of("store + instance + call + teardown", fast["fresh"], target=80),
+        Row.of("  the same by the wheel's classes", ordinary["fresh"]),
+        Row.of("50 kB into and out of guest memory", fast["50 kB in and out"], target=20),
+        Row.of("3 MB guest, model inside: beyond inference", inside["model inside, beyond inference"], target=150),
+        Row.of("  its inference", inside["model inside, inference"]),
+        Row.of("  a frame that does not use the model", inside["model inside, not used"]),
+        Row.of("cache to first result, 3 MB of code", start["start, 3 MB of code"], "ms", 10),
+        Row.of("cache to first result, 3 MB with a model", start["start, 3 MB of model"], "ms", 10),
+        Row.of("  compiling the 3 MB of code instead", start["compile, 3 MB of code"], "ms"),
+        Row.of("  compiling a guest of 45 kB, process included", start["compile, 45 kB"], "ms"),
+        Row(f"idle instance, one of {IDLE_INSTANCES:,}", idle_kb, idle_kb, "kB", 64),
+        *(Row.of(f"frame: {name}", timing) for name, timing in whole.items()),
+    ], model
+
+
+def table(report: list[Row]) -> str:
+    """For people."""
+    lines = [f"{'':50} {'median':>11} {'best':>11} {'target':>9}"]
+    for row in report:
+        target = "" if row.target is None else f"<= {row.target:g}"
+        met = (
+            ""
+            if row.target is None
+            else "met"
+            if row.median <= row.target
+            else "best met"
+            if row.best <= row.target
+            else "MISSED"
+        )
+        lines.append(f"{row.name:50} {row.median:8,.1f} {row.unit} {row.best:8,.1f} {row.unit} {target:>9} {met}")
+    return "\n".join(lines)
+
+
+def ratios(report: list[Row]) -> dict[str, float]:
+    """How the ways compare: these carry over to other machines."""
+    by_name = {row.name: row.median for row in report}
+    fresh = by_name["frame: upper 50 kB, fresh instance"]
     return {
-        "instance_with_wasmtime_wasi_us": best_us(with_theirs),
-        "instance_with_own_functions_us": best_us(with_ours),
+        "Func.__call__ to our call": round(
+            by_name["  the same by Func.__call__"] / by_name["call of an export, over an empty call"], 1
+        ),
+        "wheel's callback to our host call": round(
+            by_name["  the same by the wheel's callbacks"] / by_name["host call"], 1
+        ),
+        "frame by Func.__call__ to ours": round(by_name["frame: upper 50 kB, Func.__call__"] / fresh, 1),
+        "subprocess per frame to ours": round(by_name["frame: upper 50 kB, subprocess per frame"] / fresh, 1),
+        "ours to plain Python in process": round(fresh / by_name["frame: upper 50 kB, plain Python"], 1),
     }
 
 
 def main() -> None:
-    """Measure and print."""
-    fast_path = FastPath.create()
-    if fast_path is None:
-        raise SystemExit("the installed wasmtime wheel does not allow the fast path")
+    """Measure, print, and write the results."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=21)
+    rounds = parser.parse_args().rounds
+    machine = describe_machine()
     with tempfile.TemporaryDirectory() as directory:
-        fast = measure_path(fast_path, Path(directory))
-        ordinary = measure_path(OrdinaryPath(), Path(directory))
-    report = {
-        "python": platform.python_version(),
+        report, model = rows(Path(directory), rounds)
+    print(table(report))
+    print()
+    for name, ratio in ratios(report).items():
+        print(f"{name:50} {ratio:8,.1f} x")
+    print(f"\n{machine['processor']}, {machine['cores']} cores, load {machine['load_average_1min']}; model: {model}")
+    RESULTS.mkdir(exist_ok=True)
+    document = {
+        "machine": machine,
         "wasmtime": wasmtime_version(),
-        "machine": platform.machine(),
-        "fast": fast,
-        "ordinary": ordinary,
-        "ordinary_to_fast": {name: round(ordinary[name] / fast[name], 1) for name in fast},
-        "wasi": measure_wasi(),
+        "model": model,
+        "rounds": rounds,
+        "rows": [
+            {"name": r.name.strip(), "median": r.median, "best": r.best, "unit": r.unit, "target": r.target}
+            for r in report
+        ],
+        "ratios": ratios(report),
     }
-    print(json.dumps(report, indent=2))
+    (RESULTS / "sandbox.json").write_text(json.dumps(document, indent=2) + "\n")
+    shown = [row for row in report if row.name.startswith("frame: upper")]
+    (RESULTS / "sandbox.svg").write_text(
+        bars(
+            "One 50 kB frame to upper case, by each way",
+            [(row.name.removeprefix("frame: upper 50 kB, "), row.median) for row in shown],
+            "us",
+        )
+    )
 
 
 if __name__ == "__main__":

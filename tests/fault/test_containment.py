@@ -300,11 +300,25 @@ def test_a_contained_guest_handles_frames_over_quic(commands: Commands) -> None:
     assert node.until_settled("upper", 20)["completed"] == 20
     watch.until(lambda: len(watch.frames) == 20, "20 results")
     node.serve.says("containment: rlimits")
+    if HOST.landlock_abi is not None:
+        # Without a word of threads that were there before and stay outside.
+        assert f"landlock (ABI {HOST.landlock_abi}), " in node.serve.stderr
     status = kernel_says(worker)
     assert (status["NoNewPrivs"], int(status["CapEff"], 16)) == ("1", 0)
     if HOST.seccomp:
         assert (status["Seccomp"], status["Seccomp_filters"]) == ("2", "2")
     assert Path(f"/proc/{worker}/oom_score_adj").read_text().strip() == "500"
+
+
+@needs_landlock
+def test_a_worker_started_by_hand_is_confined_before_it_has_threads(commands: Commands) -> None:
+    function_without_run = {key: value for key, value in function().items() if key != "run"}
+    node = commands.node([function_without_run])
+    # Threads that exist before are counted in the report; numpy starts some where nobody forbids it.
+    environment = {"OPENBLAS_NUM_THREADS": "4", "OMP_NUM_THREADS": None}
+    worker = commands.start("run", UPPERCASE, "--name", "upper", "--zipper", node.address, environment=environment)
+    worker.ready().says("containment: ")
+    assert f"landlock (ABI {HOST.landlock_abi})" in worker.stderr
 
 
 @needs_seccomp

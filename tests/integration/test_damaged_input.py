@@ -17,7 +17,7 @@ MODEL = ("--model", PARTS, "--labels", PARTS_LABELS)
 @pytest.fixture(scope="module")
 def node(module_commands: Commands) -> Node:
     """A zipper with one instance that recognises parts."""
-    node = module_commands.node([{"name": "recognise", "observe": ["0x10"]}])
+    node = module_commands.node([{"name": "recognise", "observe": ["0x10"], "delivery": {"mode": "complete"}}])
     node.run(RECOGNISE, "--name", "recognise", *MODEL)
     return node
 

@@ -42,7 +42,13 @@ PICTURES = 20
 @pytest.fixture(scope="module")
 def node(module_commands: Commands) -> Node:
     """A zipper whose functions connect by themselves."""
-    return module_commands.node([{"name": "text", "observe": ["0x10"]}, {"name": "pictures", "observe": ["0x20"]}])
+    complete = {"mode": "complete"}
+    return module_commands.node(
+        [
+            {"name": "text", "observe": ["0x10"], "delivery": complete},
+            {"name": "pictures", "observe": ["0x20"], "delivery": complete},
+        ]
+    )
 
 
 @pytest.fixture(scope="module")

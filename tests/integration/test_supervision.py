@@ -82,7 +82,7 @@ def test_an_idle_zipper_ends_with_its_instances(commands: Commands, number: sign
     workers = workers_of(node, 2)
     assert node.serve.stop(number) == status
     assert not any(map(is_alive, workers))
-    assert node.serve.lines[-1] == {"event": "stopped"}
+    assert node.serve.lines[-1]["event"] == "stopped"
     assert "Traceback" not in node.serve.stderr
     assert "killed" not in node.serve.stderr
 

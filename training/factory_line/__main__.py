@@ -90,7 +90,7 @@ def make_card(assets: Path, plan: Plan, workers: int) -> None:
     truths = video.read_truth(assets / "truth.json")
     measured = card.Measured(
         model_bytes=len(model),
-        parameters=network.build_network().count_params(),
+        parameters=network.trained_parameters(),
         input_facts=classifier.input_facts,
         output_facts=classifier.output_facts,
         inference_ms=classifier.median_inference_ms(),

@@ -85,6 +85,7 @@ labels in 1/256. Weights and activations are int8; only the two outer tensors ar
 
 - Meant for: showing and testing the framework, from one camera to many frames per second.
 - Not meant for: sorting real parts. Real metal, lenses and dirt look different; train on your own.
+- Nuts and washers are the pair it confuses most, then parts of dark metal at the edge of the view.
 - One part per picture. With several parts in view the answer is one of them, or wrong.
 - A part of which less than about {SCORED_VISIBLE:.0%} is in view may be named anything.
 - Seen from straight above, {PART_SPAN}. Other distances and viewpoints are untested.

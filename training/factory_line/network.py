@@ -1,6 +1,7 @@
 """The network: built and trained in float, exported as a fully int8-quantised TFLite file."""
 
 import logging
+import math
 import os
 from collections.abc import Mapping
 
@@ -38,6 +39,11 @@ def build_network() -> keras.Model:
     x = keras.layers.Dropout(0.15)(x)
     probabilities = keras.layers.Dense(len(LABELS), activation="softmax", name="label")(x)
     return keras.Model(pixels, probabilities)
+
+
+def trained_parameters() -> int:
+    """How many numbers training adjusts; batch normalisation's running statistics are not among them."""
+    return sum(math.prod(weight.shape) for weight in build_network().trainable_weights)
 
 
 def train(samples: Samples, epochs: int, seed: int) -> keras.Model:

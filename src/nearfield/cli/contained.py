@@ -11,6 +11,7 @@ from pathlib import Path
 from nearfield import containment
 from nearfield.containment import ContainmentPlan, ContainmentReport, PythonInstallation, plan_for_guest
 from nearfield.inference import ModelSource
+from nearfield.sandbox import Grants
 from nearfield.supervised import is_supervised
 from nearfield.transport import Identity, parse_address
 
@@ -28,6 +29,7 @@ def contain(
     zipper: str,
     cache: Path,
     record: Path,
+    grants: Grants,
     memory_bytes: int,
     module_bytes: int,
 ) -> ContainmentReport:
@@ -35,7 +37,8 @@ def contain(
 
     Args:
         zipper: addresses, separated by commas.
-        cache, record: directories of the compile cache and of the record of models; all that can be written to.
+        cache, record: directories of the compile cache and of the record of models; all that can be written to,
+            except what is granted.
 
     Raises:
         UsageError: `zipper` is ill-formed. Nothing was done then.
@@ -46,37 +49,44 @@ def contain(
         models=files,
         certificates=_files_of(identity),
         writable=[cache, record],
-        tcp_ports=[parse_address(part).port for part in zipper.split(",")],
+        tcp_ports=[*(parse_address(part).port for part in zipper.split(",")), *grants.http_ports()],
         python=PythonInstallation.current(),
         guest_memory_bytes=memory_bytes,
         module_bytes=module_bytes,
         model_bytes=sum(path.stat().st_size for path in files),
+        granted_readable=[directory.host for directory in grants.directories if not directory.write],
+        granted_writable=[directory.host for directory in grants.directories if directory.write],
     )
     # For the unlinked file that holds back a line of LiteRT's, here and where models are tried out.
     os.environ["TMPDIR"] = str(cache)
     return containment.apply(plan)
 
 
-def watch_renewal(identity: Identity, stop: Callable[[], None]) -> None:
-    """Call `stop` when one of the identity's files was replaced, which this process may not read any more.
+class RenewalWatch:
+    """Notices when one of an identity's files was replaced, which a contained process may not read any more.
 
     The engine reads them for each connection that it makes. Whoever supervises this process starts it again, with the
     new files; without one, a warning is all.
     """
-    before = _versions(_files_of(identity))
-    thread = threading.Thread(target=_watch, args=(identity, before, stop), name="certificates", daemon=True)
-    thread.start()
 
+    def __init__(self, identity: Identity) -> None:
+        """Remember which files there are. Before containment: that is for the files of this moment."""
+        self._files = _files_of(identity)
+        self._before = _versions(self._files)
 
-def _watch(identity: Identity, before: Sequence[tuple[int, int]] | None, stop: Callable[[], None]) -> None:
-    pause = threading.Event()
-    while _versions(_files_of(identity)) in (before, None):
-        pause.wait(RENEWAL_CHECK_S)
-    if is_supervised():
-        _log.info("certificates were renewed; starting again to use them")
-        stop()
-    else:
-        _log.warning("certificates were renewed; start this again to use them: it cannot connect with the old ones")
+    def start(self, stop: Callable[[], None]) -> None:
+        """Look every two seconds from now on, on a thread of its own, and call `stop` from it when it is time."""
+        threading.Thread(target=self._run, args=(stop,), name="certificates", daemon=True).start()
+
+    def _run(self, stop: Callable[[], None]) -> None:
+        pause = threading.Event()
+        while _versions(self._files) in (self._before, None):
+            pause.wait(RENEWAL_CHECK_S)
+        if is_supervised():
+            _log.info("certificates were renewed; starting again to use them")
+            stop()
+        else:
+            _log.warning("certificates were renewed; start this again to use them: it cannot connect with the old ones")
 
 
 def _files_of(identity: Identity) -> tuple[Path, Path, Path]:

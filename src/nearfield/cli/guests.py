@@ -14,7 +14,7 @@ from nearfield.frame import MAX_TAG, RESERVED_TAGS
 from nearfield.function import Handler
 from nearfield.function.guest import GuestFunction
 from nearfield.inference import ModelSource, ModelStore
-from nearfield.sandbox import Guest, Limits
+from nearfield.sandbox import Grants, Guest, Limits, Watchdog, compile_guest
 from nearfield.transport import Identity, StateDirectory
 
 DEFAULT_MODEL = "default"
@@ -24,7 +24,7 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True, slots=True)
 class GuestOptions:
-    """Options of `nearfield run` for guests; the limits are those of `nearfield.sandbox.Limits`.
+    """Options of `nearfield run` for guests.
 
     Attributes:
         models, labels, threads: `[NAME=]VALUE` each; without a name, the model `default`.
@@ -39,14 +39,9 @@ class GuestOptions:
     threads: tuple[str, ...]
     entry: str | None
     instance: Literal["frame", "worker"]
-    deadline_s: float
-    memory_bytes: int
-    table_elements: int
-    output_bytes: int
-    emitted_frames: int
-    log_lines: int
-    module_bytes: int
-    handles: int
+    limits: Limits
+    grants: Grants
+    allow_precompiled: bool
 
 
 def load_guest(options: GuestOptions, *, identity: Identity, zipper: str) -> tuple[Handler, tuple[int, ...]]:
@@ -73,33 +68,34 @@ def load_guest(options: GuestOptions, *, identity: Identity, zipper: str) -> tup
         zipper=zipper,
         cache=cache,
         record=record,
-        memory_bytes=options.memory_bytes,
-        module_bytes=options.module_bytes,
+        grants=options.grants,
+        memory_bytes=options.limits.memory_bytes,
+        module_bytes=options.limits.module_bytes,
     )
     store = ModelStore(sources, probe_record=record / "admitted")
     store.load_all()
-    guest = Guest.load(
+    compiled = compile_guest(
         options.path,
+        limits=options.limits,
+        cache_dir=cache,
+        allow_precompiled=options.allow_precompiled,
+        where=f"function `{options.name}`: {options.path}",
+    )
+    # Models were tried out, and the module was compiled, in processes of their own: from here on there are no more,
+    # and the guest has not run yet.
+    log_containment(containment.seal(contained))
+    guest = Guest.load(
+        compiled,
         name=options.name,
         models=store,
-        limits=Limits(
-            deadline_s=options.deadline_s,
-            memory_bytes=options.memory_bytes,
-            table_elements=options.table_elements,
-            output_bytes=options.output_bytes,
-            emitted_frames=options.emitted_frames,
-            log_lines=options.log_lines,
-            module_bytes=options.module_bytes,
-            handles=options.handles,
-        ),
+        limits=options.limits,
+        grants=options.grants,
         emit=frozenset(options.emit) or None,
         result_tag=result_tag(options.observe, options.emit),
         entry=options.entry,
         instance=options.instance,
-        cache_dir=cache,
+        watchdog=Watchdog.for_worker(),
     )
-    # Models were tried out, and the module was compiled, in processes of their own: from here on there are no more.
-    log_containment(containment.seal(contained))
     return GuestFunction(options.name, guest), guest.observes
 
 

@@ -9,24 +9,25 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from nearfield.cli import options
+from nearfield.cli import options, sandbox_options
 from nearfield.cli.output import say, say_json
 from nearfield.cli.stopping import Stopping
-from nearfield.config import parse_duration, parse_size
 from nearfield.errors import NearfieldError, UsageError
 from nearfield.frame import Frame, check_name, format_tag, name_from
 from nearfield.function import Handler, PythonFunction, StreamFunction, Worker, WorkerSettings, describe_raised
 from nearfield.supervised import is_supervised
 from nearfield.telemetry import configure_logging
-from nearfield.transport import DEFAULT_ZIPPER, Identity, StateDirectory, dial, ensure_local_identity
+from nearfield.transport import DEFAULT_ZIPPER, StateDirectory, dial, ensure_local_identity
+
+if TYPE_CHECKING:
+    # Its engines are imported where a guest is run, and only then.
+    from nearfield.cli.contained import RenewalWatch
 
 _log = logging.getLogger("nearfield.run")
-
-Number = TypeVar("Number", int, float)
 
 Target = Annotated[str, typer.Argument(metavar="GUEST.wasm|APP.py[:FUNCTION]", help="What to run.")]
 Name = Annotated[
@@ -63,7 +64,6 @@ Instance = Annotated[
 Deadline = Annotated[str, typer.Option(metavar="DURATION", help="Wall-clock limit of one call.")]
 Memory = Annotated[str, typer.Option(metavar="SIZE", help="Memory limit of the sandbox.")]
 Credits = Annotated[int, typer.Option(metavar="N", min=1, max=64, help="Frames to take before the first is done.")]
-Hidden = typer.Option(hidden=True)
 
 
 def run(
@@ -80,12 +80,14 @@ def run(
     deadline: Deadline = "1s",
     memory: Memory = "256MiB",
     credits: Credits = 2,
-    max_table: Annotated[int, Hidden] = 10_000,
-    max_output: Annotated[str, Hidden] = "16MiB",
-    max_emitted: Annotated[int, Hidden] = 256,
-    max_log_lines: Annotated[int, Hidden] = 100,
-    max_module: Annotated[str, Hidden] = "64MiB",
-    max_handles: Annotated[int, Hidden] = 64,
+    limit: sandbox_options.Limit = None,
+    env: sandbox_options.Environment = None,
+    dir: sandbox_options.ReadableDirectory = None,
+    writable_dir: sandbox_options.WritableDirectory = None,
+    clock_resolution: sandbox_options.ClockResolution = "1us",
+    random_seed: sandbox_options.RandomSeed = None,
+    http_host: sandbox_options.HttpHost = None,
+    allow_precompiled: sandbox_options.AllowPrecompiled = False,
     namespace: options.Namespace = "default",
     ca: options.Ca = None,
     certificate: options.Certificate = None,
@@ -95,7 +97,7 @@ def run(
 ) -> None:
     """Run one instance of a stream function, connected to a zipper, until Ctrl-C.
 
-    A guest gets a fresh sandbox for every frame, and nothing of this machine but the models named here.
+    A guest gets a fresh sandbox for every frame, and nothing of this machine but the models and grants named here.
     """
     configure_logging(verbose=verbose)
     observed = options.tags_of("--observe", observe)
@@ -104,11 +106,13 @@ def run(
     if _is_guest(target):
         # No thread of numpy's may exist before containment, which could not reach it.
         os.environ["OPENBLAS_NUM_THREADS"] = "1"
+        from nearfield.cli.contained import RenewalWatch
         from nearfield.cli.guests import GuestOptions, load_guest
 
         function = name or name_from(Path(target).stem)
         # What it makes must be there before this process may not write there any more.
         identity = identity or ensure_local_identity(StateDirectory.from_environment())
+        renewal = RenewalWatch(identity)
         handler, asked = load_guest(
             GuestOptions(
                 path=Path(target),
@@ -120,20 +124,15 @@ def run(
                 threads=tuple(threads or ()),
                 entry=entry,
                 instance=_instance(instance),
-                deadline_s=_parsed("--deadline", parse_duration, deadline),
-                memory_bytes=_parsed("--memory", parse_size, memory),
-                table_elements=max_table,
-                output_bytes=_parsed("--max-output", parse_size, max_output),
-                emitted_frames=max_emitted,
-                log_lines=max_log_lines,
-                module_bytes=_parsed("--max-module", parse_size, max_module),
-                handles=max_handles,
+                limits=sandbox_options.limits_of(deadline, memory, limit),
+                grants=sandbox_options.grants_of(env, dir, writable_dir, clock_resolution, random_seed, http_host),
+                allow_precompiled=allow_precompiled,
             ),
             identity=identity,
             zipper=zipper,
         )
         settings = WorkerSettings(function, observed or asked, frozenset(allowed) or None, credits)
-        plan = _Plan(settings, handler, zipper, contained_with=identity)
+        plan = _Plan(settings, handler, zipper, renewal=renewal)
     else:
         plan = _plan_of_program(target, name, observed, allowed, zipper)
     connection = dial(plan.zipper, identity=identity, namespace=namespace)
@@ -146,10 +145,8 @@ def run(
         )
         worker.join()
         stopping = Stopping(worker.stop)
-        if plan.contained_with is not None:
-            from nearfield.cli.contained import watch_renewal
-
-            watch_renewal(plan.contained_with, worker.stop)
+        if plan.renewal is not None:
+            plan.renewal.start(worker.stop)
         _announce(worker, plan, connection.zipper, json=json, quiet=is_supervised())
         worker.run()
     finally:
@@ -162,7 +159,7 @@ class _Plan:
     settings: WorkerSettings
     handler: Handler
     zipper: str
-    contained_with: Identity | None = None
+    renewal: RenewalWatch | None = None
 
 
 def _is_guest(target: str) -> bool:
@@ -237,13 +234,6 @@ def _print(frame: Frame, error: NearfieldError | None, handler_ns: int, *, json:
     else:
         outcome = "done" if error is None else "failed"
         say(f"{frame.origin}/{frame.sequence}  {format_tag(frame.tag)}  {outcome} in {handler_ms:.1f} ms")
-
-
-def _parsed(option: str, parse: Callable[[str], Number], text: str) -> Number:
-    try:
-        return parse(text)
-    except UsageError as error:
-        raise UsageError(error.what, where=option) from error
 
 
 def _instance(text: str) -> Literal["frame", "worker"]:

@@ -14,7 +14,7 @@ from nearfield.cli.stopping import Stopping
 from nearfield.config import FunctionConfig, Workflow, WorkflowInvalid, check_workflow
 from nearfield.errors import InternalError, TransportError
 from nearfield.frame import format_tag, name_from
-from nearfield.supervise import Supervisor, worker_command
+from nearfield.supervise import Supervisor, worker_command, worker_environment
 from nearfield.telemetry import configure_logging
 from nearfield.transport import (
     Address,
@@ -137,7 +137,7 @@ def _add_workers(supervisor: Supervisor, workflow: Workflow, address: Address, c
             function, workflow.models, zipper=str(reach), namespace=workflow.namespace, identity=configured
         )
         for number in range(function.instances):
-            supervisor.add(f"{function.name}#{number + 1}", command)
+            supervisor.add(f"{function.name}#{number + 1}", command, worker_environment(function))
 
 
 def _announce(workflow: Workflow, address: Address, zipper: Zipper, *, json: bool) -> None:

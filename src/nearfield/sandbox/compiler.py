@@ -86,7 +86,7 @@ def _took_too_long(where: str, limits: Limits) -> GuestInvalid:
     return GuestInvalid(
         f"compile: took longer than {limits.compile_s:g} s",
         where=where,
-        hint="raise `compile` if you trust the module, or compile it ahead with `nearfield compile`",
+        hint="raise `compile_time` if you trust the module",
     )
 
 

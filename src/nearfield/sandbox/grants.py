@@ -92,3 +92,8 @@ class Grants:
             if name == wanted and (port == granted_port if granted_port is not None else port in _WEB_PORTS):
                 return True
         return False
+
+    def http_ports(self) -> tuple[int, ...]:
+        """TCP ports of all granted hosts."""
+        ports = (split_http_host(host)[1] for host in self.http_hosts)
+        return tuple(sorted({each for port in ports for each in (_WEB_PORTS if port is None else (port,))}))

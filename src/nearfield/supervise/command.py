@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Mapping
 
-from nearfield.config import FunctionConfig, ModelConfig, format_duration
+from nearfield.config import FunctionConfig, GrantsConfig, ModelConfig, format_duration, format_limits
 from nearfield.frame import format_tag
 from nearfield.transport import Identity
+
+# Carries the variables that a guest is granted from the workflow to `nearfield run`, as a JSON object.
+GUEST_ENVIRONMENT_VARIABLE = "NEARFIELD_GUEST_ENVIRONMENT"
 
 
 def worker_command(
@@ -37,7 +41,7 @@ def worker_command(
     if identity is not None:
         arguments += ["--ca", str(identity.ca_pem_path)]
         arguments += ["--certificate", str(identity.certificate_path), "--key", str(identity.key_path)]
-    if function.run.suffix != ".wasm":
+    if function.run.suffix == ".py" or ".py:" in function.run.name:
         return arguments
     for name in models if function.models is None else function.models:
         model = models[name]
@@ -48,15 +52,24 @@ def worker_command(
             arguments += ["--threads", f"{name}={model.threads}"]
     if function.entry is not None:
         arguments += ["--entry", function.entry]
-    arguments += [
-        *("--instance", sandbox.instance),
-        *("--deadline", format_duration(sandbox.deadline_s)),
-        *("--memory", str(sandbox.memory_bytes)),
-        *("--max-table", str(sandbox.table_elements)),
-        *("--max-output", str(sandbox.output_bytes)),
-        *("--max-emitted", str(sandbox.emitted_frames)),
-        *("--max-log-lines", str(sandbox.log_lines)),
-        *("--max-module", str(sandbox.module_bytes)),
-        *("--max-handles", str(sandbox.handles)),
-    ]
+    arguments += ["--instance", sandbox.instance]
+    for limit in format_limits(sandbox):
+        arguments += ["--limit", limit]
+    return [*arguments, *_grants(sandbox.grants), *(["--allow-precompiled"] if sandbox.allow_precompiled else [])]
+
+
+def worker_environment(function: FunctionConfig) -> dict[str, str]:
+    """Variables for one worker process: what would be seen by everyone on this machine as an argument."""
+    granted = function.sandbox.grants.environment
+    return {GUEST_ENVIRONMENT_VARIABLE: json.dumps(granted)} if granted else {}
+
+
+def _grants(grants: GrantsConfig) -> list[str]:
+    arguments = ["--clock-resolution", format_duration(grants.clock_resolution_s)]
+    if grants.random_seed is not None:
+        arguments += ["--random-seed", str(grants.random_seed)]
+    for directory in grants.directories:
+        arguments += ["--writable-dir" if directory.write else "--dir", f"{directory.guest}={directory.host}"]
+    for host in grants.http_hosts:
+        arguments += ["--http-host", host]
     return arguments

@@ -6,7 +6,7 @@ import contextlib
 import logging
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from nearfield.supervise.restart import GiveUp, RestartPolicy, describe_exit
@@ -24,6 +24,7 @@ _ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 class _Worker:
     label: str
     command: Sequence[str]
+    environment: Mapping[str, str]
     policy: RestartPolicy = field(default_factory=RestartPolicy)
     process: subprocess.Popen[bytes] | None = None
     started_at: float = 0.0
@@ -42,9 +43,13 @@ class Supervisor:
         self.restarts = 0
         self.given_up = 0
 
-    def add(self, label: str, command: Sequence[str]) -> None:
-        """A worker to keep running; it starts at the next `poll`."""
-        self._workers.append(_Worker(label, command))
+    def add(self, label: str, command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
+        """A worker to keep running; it starts at the next `poll`.
+
+        Args:
+            environment: variables that it gets besides ours.
+        """
+        self._workers.append(_Worker(label, command, environment or {}))
 
     def pids(self) -> dict[str, int]:
         """Process ids of the workers that run, by label."""
@@ -79,8 +84,9 @@ class Supervisor:
 
     def _start(self, worker: _Worker, now: float) -> None:
         # A session of its own: Ctrl-C on the terminal reaches us only, and we end the workers in order.
+        environment = {**supervised_environment(_ENVIRONMENT), **worker.environment}
         worker.process = subprocess.Popen(
-            worker.command, stdin=subprocess.DEVNULL, start_new_session=True, env=supervised_environment(_ENVIRONMENT)
+            worker.command, stdin=subprocess.DEVNULL, start_new_session=True, env=environment
         )
         worker.started_at = now
         worker.start_at = None

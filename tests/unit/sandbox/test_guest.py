@@ -539,7 +539,9 @@ def test_a_wrong_export_signature_is_refused_while_loading(guest: LoadGuest, exp
 
 @pytest.mark.parametrize("memory", ["(memory 1)", '(global (export "memory") i32 (i32.const 0))'])
 def test_a_guest_without_exported_memory_is_refused(guest: LoadGuest, memory: str) -> None:
-    with pytest.raises(GuestAbiError, match="nearfield-v1: no exported memory named `memory`"):
+    with pytest.raises(
+        GuestAbiError, match="looks like nearfield-v1, but does not fit: no exported memory named `memory`"
+    ):
         guest(f'(module {memory} (func (export "nearfield_handle") (result i32) i32.const 0))')
 
 

@@ -58,8 +58,14 @@ def test_functions_that_only_refuse_are_marked(tmp_path: Path) -> None:
     ("text", "reason"),
     [
         ("(module)", "no known guest ABI fits"),
-        ('(module (func (export "yomo_handler")))', "YoMo guest: not supported yet"),
-        ('(module (func (export "_start")))', "plain WASI command: not supported yet"),
+        (
+            '(module (func (export "yomo_handler")))',
+            "looks like yomo, but does not fit: no export `yomo_observe_datatags`",
+        ),
+        (
+            '(module (func (export "_start")))',
+            "looks like wasi-command, but does not fit: no exported memory named `memory`",
+        ),
     ],
 )
 def test_a_module_of_another_kind_is_named(tmp_path: Path, text: str, reason: str) -> None:

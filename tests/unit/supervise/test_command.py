@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,18 @@ from typing import Any
 import pytest
 
 from nearfield.cli.app import Commands
-from nearfield.config import FunctionConfig, ModelConfig, SandboxConfig, parse_duration, parse_size
-from nearfield.supervise import worker_command
+from nearfield.cli.sandbox_options import grants_of, limits_of
+from nearfield.config import (
+    DirectoryConfig,
+    FunctionConfig,
+    GrantsConfig,
+    ModelConfig,
+    SandboxConfig,
+    format_limits,
+    parse_limits,
+)
+from nearfield.sandbox import Directory, Grants, Limits
+from nearfield.supervise import worker_command, worker_environment
 from nearfield.transport import Identity
 
 MODELS = {
@@ -35,13 +46,22 @@ def test_every_setting_of_a_guest_reaches_its_worker() -> None:
     sandbox = SandboxConfig(
         instance="worker",
         deadline_s=0.0002,
+        host_time_s=0.1,
         memory_bytes=128 * 2**20,
         table_elements=7,
-        output_bytes=1_000,
-        emitted_frames=9,
-        log_lines=11,
-        module_bytes=13_000,
+        log_bytes_per_s=9,
         handles=15,
+        allow_precompiled=True,
+        grants=GrantsConfig(
+            environment={"TOKEN": "secret"},
+            directories=(
+                DirectoryConfig(host=Path("/srv/a=b"), guest="/data"),
+                DirectoryConfig(host=Path("/srv/out"), guest="/out", write=True),
+            ),
+            clock_resolution_s=0.001,
+            random_seed=3,
+            http_hosts=("api.example.org", "[::1]:8080"),
+        ),
     )
     function = FunctionConfig(
         name="detect", observe=(16, 17), emit=(18,), run=Path("/g/detect.wasm"), sandbox=sandbox, entry="go", credits=5
@@ -58,10 +78,48 @@ def test_every_setting_of_a_guest_reaches_its_worker() -> None:
         IDENTITY.key_path,
     )
     assert params["instance"] == "worker"
-    assert parse_duration(params["deadline"]) == 0.0002
-    assert parse_size(params["memory"]) == 128 * 2**20
-    assert [params["max_table"], parse_size(params["max_output"]), params["max_emitted"]] == [7, 1_000, 9]
-    assert [params["max_log_lines"], parse_size(params["max_module"]), params["max_handles"]] == [11, 13_000, 15]
+    assert limits_of(params["deadline"], params["memory"], params["limit"]) == Limits(
+        deadline_s=0.0002,
+        host_time_s=0.1,
+        memory_bytes=128 * 2**20,
+        table_elements=7,
+        log_bytes_per_s=9,
+        handles=15,
+    )
+    environ = worker_environment(function)
+    grants = grants_of(
+        *(params[name] for name in ("env", "dir", "writable_dir", "clock_resolution", "random_seed", "http_host")),
+        environ,
+    )
+    assert grants == Grants(
+        environment={"TOKEN": "secret"},
+        directories=(Directory(Path("/srv/a=b"), "/data"), Directory(Path("/srv/out"), "/out", write=True)),
+        clock_resolution_ns=1_000_000,
+        random_seed=3,
+        http_hosts=("api.example.org", "[::1]:8080"),
+    )
+    assert environ == {}
+    assert params["allow_precompiled"]
+
+
+def test_what_a_guest_is_told_in_secret_is_no_argument() -> None:
+    sandbox = SandboxConfig(grants=GrantsConfig(environment={"TOKEN": "secret"}))
+    command = worker_command(
+        FunctionConfig(name="f", run=Path("/g/f.wasm"), sandbox=sandbox), {}, zipper="a:1", namespace="n", identity=None
+    )
+    assert "secret" not in " ".join(command)
+
+
+def test_a_default_sandbox_is_a_default_sandbox_for_the_worker() -> None:
+    params = parsed(FunctionConfig(name="detect", run=Path("/g/detect.wasm")), {})
+    assert limits_of(params["deadline"], params["memory"], params["limit"]) == Limits()
+    assert grants_of(None, None, None, params["clock_resolution"], None, None, {}) == Grants()
+    assert not params["allow_precompiled"]
+
+
+def test_every_limit_has_its_key_in_the_workflow() -> None:
+    attributes = {field.name for field in dataclasses.fields(Limits)}
+    assert attributes == set(parse_limits(format_limits(SandboxConfig(host_time_s=1.0))))
 
 
 @pytest.mark.parametrize(("named", "given"), [(None, ["parts", "other"]), ((), []), (("other",), ["other"])])
@@ -74,7 +132,8 @@ def test_function_gets_the_models_it_names_or_all(named: tuple[str, ...] | None,
 def test_deadline_reaches_the_worker_to_the_nanosecond(deadline_s: float) -> None:
     sandbox = SandboxConfig(deadline_s=deadline_s)
     params = parsed(FunctionConfig(name="detect", run=Path("/g/detect.wasm"), sandbox=sandbox), {})
-    assert parse_duration(params["deadline"]) == pytest.approx(deadline_s, abs=1e-9)
+    given = limits_of(params["deadline"], params["memory"], params["limit"])
+    assert given.deadline_s == pytest.approx(deadline_s, abs=1e-9)
 
 
 def test_program_gets_no_sandbox_and_no_models() -> None:

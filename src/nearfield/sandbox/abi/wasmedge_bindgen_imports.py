@@ -3,10 +3,10 @@
 Source: the crates `wasmedge-bindgen-macro` 0.1.7, 0.1.11, 0.1.12 and 0.1.14.
 
 The function returns nothing; instead it calls `return_result(table, count)` or `return_error(pointer, length)` of
-module `wasmedge-bindgen` (`hostcalls/bindgen_imports.py`). Vectors and strings are left to the host, which gives them back;
-scalars lie on the guest's stack, the table and an error's text are the guest's own. Up to 0.1.8 the functions are
-imported from `env` and hand over plain bytes. In 0.1.11 alone the imports are those of its successors, but hand over
-plain bytes: such a guest cannot be told apart, and fails with a message about a senseless type.
+module `wasmedge-bindgen` (`hostcalls/bindgen_imports.py`). Vectors and strings are left to the host, which gives them
+back; scalars lie on the guest's stack, the table and an error's text are the guest's own. Up to 0.1.8 the functions
+are imported from `env` and hand over plain bytes. In 0.1.11 alone the imports are those of its successors, but hand
+over plain bytes: such a guest cannot be told apart, and fails with a message about a senseless type.
 """
 
 from __future__ import annotations

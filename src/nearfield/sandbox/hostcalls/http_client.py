@@ -29,6 +29,7 @@ _KEEPS_METHOD = (307, 308)
 _PORTS = {"http": 80, "https": 443}
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}")
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 # What decides where the request goes and how it is framed is ours to say.
 _OUR_HEADERS = {"host", "content-length", "transfer-encoding", "connection", "expect", "te", "trailer", "upgrade"}
 _MOST_HEADERS = 64
@@ -75,6 +76,7 @@ def send(request: Request, may_reach: MayReach, timeout_s: float) -> Response:
         raise Refused(f"body: got {len(request.body)} bytes, expected at most {MAX_BODY_BYTES}")
     if not _TOKEN.fullmatch(request.method) or request.method.upper() == "CONNECT":
         raise Refused("method: got no method that may be sent")
+    _check_headers(request.headers)
     ends_at_s = time.monotonic() + timeout_s
     for _ in range(_MOST_REDIRECTIONS):
         url = check_url(request.url, may_reach)
@@ -160,9 +162,15 @@ def _target(url: SplitResult) -> str:
     return (url.path or "/") + (f"?{url.query}" if url.query else "")
 
 
+def _check_headers(headers: Mapping[str, str]) -> None:
+    if len(headers) > _MOST_HEADERS:
+        raise Refused(f"headers: got {len(headers)}, expected at most {_MOST_HEADERS}")
+    for name, value in headers.items():
+        if not _TOKEN.fullmatch(name) or _CONTROL.search(value):
+            raise Refused("headers: got one that is malformed")
+
+
 def _headers(request: Request) -> list[tuple[str, str]]:
-    if len(request.headers) > _MOST_HEADERS:
-        raise Refused(f"headers: got {len(request.headers)}, expected at most {_MOST_HEADERS}")
     given = [(name, value) for name, value in request.headers.items() if name.lower() not in _OUR_HEADERS]
     names = {name.lower() for name, _ in given}
     ours = [("User-Agent", "nearfield"), ("Accept-Encoding", "identity")]
@@ -238,9 +246,15 @@ def _look_up(host: str, ends_at_s: float) -> list[str]:
         except (OSError, UnicodeError) as exc:
             answers.put(exc if isinstance(exc, OSError) else OSError(str(exc)))
 
-    if not _looking_up.acquire(blocking=False):
+    slots = _looking_up
+    if not slots.acquire(blocking=False):
         raise OSError("too many names are being looked up")
-    threading.Thread(target=_then_release, args=(ask,), name="nearfield-look-up", daemon=True).start()
+    try:
+        threading.Thread(target=_then_release, args=(ask, slots), name="nearfield-look-up", daemon=True).start()
+    except RuntimeError as exc:
+        # This process may start no further thread.
+        slots.release()
+        raise OSError(str(exc)) from exc
     try:
         answer = answers.get(timeout=_remaining_s(ends_at_s))
     except queue.Empty:
@@ -254,11 +268,11 @@ def _look_up(host: str, ends_at_s: float) -> list[str]:
 _looking_up = threading.BoundedSemaphore(4)
 
 
-def _then_release(ask: Callable[[], None]) -> None:
+def _then_release(ask: Callable[[], None], slots: threading.BoundedSemaphore) -> None:
     try:
         ask()
     finally:
-        _looking_up.release()
+        slots.release()
 
 
 def _remaining_s(ends_at_s: float) -> float:

@@ -163,6 +163,11 @@ def fd_fdstat_get(host: Host, fd: int, pointer: int) -> int:
     return SUCCESS
 
 
+def fd_fdstat_set_flags(host: Host, fd: int, flags: int) -> int:
+    """The streams have no other ways; Go asks for one that does not block, and goes on without."""
+    return NOTSUP if fd <= STDERR else BADF
+
+
 def fd_filestat_get(host: Host, fd: int, pointer: int) -> int:
     if fd > STDERR:
         return BADF
@@ -231,6 +236,7 @@ FUNCTIONS = (
     _entry("clock_time_get", "i32 i64 i32 -> i32", clock_time_get),
     _entry("fd_close", "i32 -> i32", fd_close),
     _entry("fd_fdstat_get", "i32 i32 -> i32", fd_fdstat_get),
+    _entry("fd_fdstat_set_flags", "i32 i32 -> i32", fd_fdstat_set_flags),
     _entry("fd_filestat_get", "i32 i32 -> i32", fd_filestat_get),
     _entry("fd_read", "i32 i32 i32 i32 -> i32", fd_read),
     _entry("fd_seek", "i32 i64 i32 i32 -> i32", fd_seek),

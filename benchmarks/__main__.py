@@ -1,0 +1,8 @@
+"""Run every benchmark."""
+
+from __future__ import annotations
+
+from benchmarks import bench_sandbox
+
+if __name__ == "__main__":
+    bench_sandbox.main()
