@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import json
 
 import pytest
 
 from nearfield import Source
 from tests.processes import GUESTS, Commands, nearfield
+from tests.unit.sandbox.hostcalls.web_server import Server
 
 YOMO = GUESTS / "yomo-upper" / "yomo-upper.wasm"
 COMMAND = GUESTS / "wasi-upper-c" / "wasi-upper-c.wasm"
@@ -62,3 +64,24 @@ def test_inspection_names_the_abi_of_every_guest() -> None:
     ]
     fetching = {entry["name"]: entry["satisfied_by"] for entry in reports[1]["imports"]}
     assert fetching["yomo_http_send"] == "env (hosts must be granted)"
+
+
+def test_a_granted_host_is_reached_from_a_worker_and_no_other(commands: Commands) -> None:
+    """By address and by name, under all that contains a worker."""
+    with Server() as server:
+        node = commands.node([{"name": "fetch"}])
+        hosts = [f"127.0.0.1:{server.port}", f"localhost:{server.port}"]
+        grants = [argument for host in hosts for argument in ("--http-host", host)]
+        run = node.run(GUESTS / "yomo-fetch" / "yomo-fetch.wasm", "--name", "fetch", "--deadline", "20s", *grants)
+        assert run.lines[0]["observe"] == ["0x20"]
+        watch = node.watch("--tag", "0x21")
+        with Source("addresses", node.address, mode="complete") as source:
+            for host in (*hosts, "example.org"):
+                source.send(f"http://{host}/a".encode(), tag=0x20)
+            watch.until(lambda: len(watch.frames) == 3, "an answer for each address")
+        fetched, named, refused = (line["json"] for line in watch.frames)
+        assert (fetched["StatusCode"], fetched["Body"]) == (200, base64.b64encode(b"hello ").decode())
+        assert named["Body"] == fetched["Body"]
+        assert refused == {"error": 2}
+        assert len(server.seen) == 2
+        run.says("guest `fetch`: yomo_http_send: `example.org` port 80 is not granted")

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from training.factory_line import card, network, sheet, video
+from training.factory_line import card, sheet, video
 from training.factory_line.camera import SOURCE_JPEG_QUALITY, decode_antialiased, decode_for_model, encode_jpeg
 from training.factory_line.labels import LABELS
 from training.factory_line.measure import Classifier, accuracy, confusion
@@ -74,6 +74,9 @@ def main() -> None:
 
 def make_model(assets: Path, plan: Plan, workers: int) -> None:
     """Draw samples, train, write `parts.tflite` and `labels.txt`."""
+    # Here and not above: the drawing processes import this module, and need no TensorFlow.
+    from training.factory_line import network
+
     samples = draw_training_samples(TRAINING_SEED, plan.training_lines, plan.training_views, workers)
     trained = network.train(samples, plan.epochs, TRAINING_SEED)
     stride = max(1, len(samples.labels) // 300)
@@ -84,6 +87,8 @@ def make_model(assets: Path, plan: Plan, workers: int) -> None:
 
 def make_card(assets: Path, plan: Plan, workers: int) -> None:
     """Measure the assets as they lie on disk and write `card.md`."""
+    from training.factory_line import network
+
     model = (assets / "parts.tflite").read_bytes()
     classifier = Classifier(model)
     held_out = draw_held_out_jpegs(HELD_OUT_SEED, plan.held_out_lines, workers)

@@ -147,8 +147,8 @@ python -m training.factory_line
 ```
 
 Seeds are fixed: pictures and video are the same on every run, weights on the same machine and
-versions. It takes about half an hour on two cores; `--quick` is a smoke run of about a minute that
-writes elsewhere.
+versions. It takes about half an hour on two cores; `--quick` is a smoke run of one or two minutes
+that writes elsewhere.
 """
 
 

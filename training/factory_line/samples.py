@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable, Iterable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
@@ -14,6 +13,7 @@ from training.factory_line.belt import BeltLook
 from training.factory_line.camera import decode_some_way, encode_jpeg, soften_like_h264
 from training.factory_line.labels import LABELS
 from training.factory_line.light import Lamp, Picture
+from training.factory_line.processes import drawing_pool
 from training.factory_line.scene import Line, draw_picture
 
 logger = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ def decoded(jpegs: LabelledJpegs, decode: Callable[[bytes], Picture]) -> Samples
 def _in_processes(draw_chunk: Callable[[int], Chunk], lines: int, workers: int) -> list[Chunk]:
     """Draw one chunk per conveyor in `workers` processes, logging progress."""
     chunks = []
-    with ProcessPoolExecutor(workers) as pool:
+    with drawing_pool(workers) as pool:
         for chunk in pool.map(draw_chunk, range(lines)):
             chunks.append(chunk)
             if len(chunks) % max(1, lines // 10) == 0:

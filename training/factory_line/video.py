@@ -8,7 +8,6 @@ import json
 import logging
 import math
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -21,6 +20,7 @@ from training.factory_line.belt import BeltLook
 from training.factory_line.labels import EMPTY, LABELS
 from training.factory_line.light import Lamp, Picture
 from training.factory_line.parts import Cut
+from training.factory_line.processes import drawing_pool
 from training.factory_line.scene import PICTURE_WH, Line, Optics, PlacedPart, visible_fraction
 
 logger = logging.getLogger(__name__)
@@ -127,7 +127,7 @@ def write_video(path: Path, workers: int, frames: int = FRAMES) -> None:
         stream.pix_fmt = "yuv420p"
         # A key frame each second: a player that loops or seeks recovers quickly.
         stream.options = {"crf": "21", "preset": "slow", "g": str(FPS)}
-        with ProcessPoolExecutor(workers) as pool:
+        with drawing_pool(workers) as pool:
             for index, picture in enumerate(pool.map(draw_frame, range(frames), chunksize=5)):
                 container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
                 if (index + 1) % 90 == 0:

@@ -61,7 +61,7 @@ def compile(
     how = "compiled" if compiled.source == "compiled" else "was compiled already: read"
     say(f"{guest}: {how} in {compiled.duration_s * 1e3:,.1f} ms")
     say(f"  module   {compiled.size_bytes:,} bytes, sha256 {compiled.sha256}")
-    say(f"  code     {len(compiled.code):,} bytes")
+    say(f"  code     {compiled.code_bytes:,} bytes")
     say(f"  cache    {kept if kept.exists() else 'not kept (see the warnings)'}")
     if output is not None:
         say(f"  written  {output}; runs with --allow-precompiled")
@@ -74,7 +74,7 @@ def _as_json(compiled: CompiledGuest, kept: Path | None, output: Path | None) ->
         "duration_ms": round(compiled.duration_s * 1e3, 3),
         "module_bytes": compiled.size_bytes,
         "sha256": compiled.sha256,
-        "code_bytes": len(compiled.code),
+        "code_bytes": compiled.code_bytes,
         "cache_key": compiled.cache_key,
         "cache_file": None if kept is None else str(kept),
         "output": None if output is None else str(output),

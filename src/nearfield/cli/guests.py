@@ -83,7 +83,7 @@ def load_guest(options: GuestOptions, *, identity: Identity, zipper: str) -> tup
     )
     # Models were tried out, and the module was compiled, in processes of their own: from here on there are no more,
     # and the guest has not run yet.
-    log_containment(containment.seal(contained))
+    sealed = containment.seal(contained)
     guest = Guest.load(
         compiled,
         name=options.name,
@@ -96,6 +96,7 @@ def load_guest(options: GuestOptions, *, identity: Identity, zipper: str) -> tup
         instance=options.instance,
         watchdog=Watchdog.for_worker(),
     )
+    log_containment(sealed)
     return GuestFunction(options.name, guest), guest.observes
 
 

@@ -79,6 +79,8 @@ def _print(path: Path, report: GuestReport) -> None:
         for entry in entries:
             if entry.why_not is not None:
                 say(f"  missing     {module}.{entry.name} {entry.signature}: {entry.why_not}")
+    if report.could_use:
+        say(f"  could use   {', '.join(report.could_use)}, where granted")
     say(f"  exports     {', '.join(export.name for export in report.exports) or 'none'}")
     say(f"  would run   {'yes' if report.would_run else f'no: {report.why_not}'}")
 

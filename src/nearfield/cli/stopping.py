@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable
 from types import FrameType
 
-
 EXIT_INTERRUPTED = 130
 
 # A signal that comes so soon after the first is the same wish: `timeout` signals the command and then its group.

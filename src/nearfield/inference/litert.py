@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import math
 import threading
@@ -33,6 +34,7 @@ _stderr_lock = threading.Lock()
 _is_line_written = False
 
 
+@functools.cache
 def backend_version() -> str:
     """Name and version of the runtime, for caches and reports."""
     return f"ai-edge-litert {importlib.metadata.version('ai-edge-litert')}"

@@ -141,6 +141,27 @@ class ModelStore:
             self._carried = [known, *others[: MOST_GUEST_MODELS - 1]]
             return known.graph
 
+    def find_carried(
+        self, size: int, has_content: Callable[[bytes], bool], encoding: Encoding = Encoding.AUTODETECT
+    ) -> Graph | None:
+        """The graph of a model that `from_bytes` loaded and still holds, without a copy of its content.
+
+        Args:
+            size: bytes of the model.
+            has_content: whether it is this; called for each model of that size.
+            encoding: what the guest says it is; None is returned when it is another.
+        """
+        with self._lock:
+            for each in self._carried:
+                if len(each.content) == size and encoding in (Encoding.AUTODETECT, each.graph.encoding):
+                    if not has_content(each.content):
+                        continue
+                    if each is not self._carried[0]:
+                        self._carried.remove(each)
+                        self._carried.insert(0, each)
+                    return each.graph
+        return None
+
     def load_all(self) -> None:
         """Load every named model and its labels now. Probes run side by side while the backend is imported.
 

@@ -2,7 +2,7 @@
 
 Loading compiled code is running native code, so a file counts only when this user's process wrote it and not one bit
 of it has changed since: the directory and each file must belong to this user and be closed to others, and each file
-carries an HMAC under a key that lives in the same directory. Everything else is compiled again.
+ends with an HMAC under a key that lives in the same directory. Everything else is compiled again.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import fcntl
 import hashlib
 import hmac
 import logging
+import mmap
 import os
 import secrets
 import stat
@@ -18,6 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from wasmtime import Module, WasmtimeError
 
@@ -39,10 +41,10 @@ _LOCK_DIGITS = 2
 
 @dataclass(frozen=True, slots=True)
 class Cached:
-    """A module from the cache, and the code that it was made from."""
+    """A module from the cache, and the size of its code."""
 
     module: Module
-    code: bytes
+    code_bytes: int
 
 
 class CompileCache:
@@ -96,25 +98,38 @@ class CompileCache:
             os.close(descriptor)
 
     def load(self, sha256: str) -> Cached | None:
-        """The module compiled earlier from bytes with this hash; None when there is none that can be trusted."""
+        """The module compiled earlier from bytes with this hash; None when there is none that can be trusted.
+
+        The file is mapped, not copied: what is checked is what runs, because files here are replaced, never changed.
+        """
         path = self._path(sha256)
         try:
-            mac, code = _read_own(path, _MAC_BYTES)
+            # All pages at once: a fault for each would take longer than the hash.
+            with (
+                _open_own(path) as file,
+                mmap.mmap(file.fileno(), 0, mmap.MAP_PRIVATE | mmap.MAP_POPULATE, mmap.PROT_READ) as content,
+            ):
+                return self._take(path, file.fileno(), content)
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as exc:
             _log.warning("compiled module %s is not used: %s", path, exc)
             return None
-        if not hmac.compare_digest(mac, self._mac(path.name, code)):
-            _log.warning("compiled module %s is not used: its content has changed", path)
-            path.unlink(missing_ok=True)
-            return None
-        try:
-            return Cached(Module.deserialize(engine(), code), code)
-        except WasmtimeError as exc:
-            # Ours and unchanged, but from a host with other CPU features: a home directory on a network.
-            _log.info("compiled module %s is not used: %s", path, exc)
-            return None
+
+    def _take(self, path: Path, descriptor: int, content: mmap.mmap) -> Cached | None:
+        size = len(content) - _MAC_BYTES
+        with memoryview(content) as view:
+            if size <= 0 or not hmac.compare_digest(view[size:], self._mac(path.name, view[:size])):
+                _log.warning("compiled module %s is not used: its content has changed", path)
+                path.unlink(missing_ok=True)
+                return None
+            try:
+                # By its descriptor: the name could lead to another file by now.
+                return Cached(Module.deserialize_file(engine(), f"/proc/self/fd/{descriptor}"), size)
+            except WasmtimeError as exc:
+                # Ours and unchanged, but from a host with other CPU features: a home directory on a network.
+                _log.info("compiled module %s is not used: %s", path, exc)
+                return None
 
     def store(self, sha256: str, code: bytes) -> None:
         """Keep compiled code. A failure (disk full, read-only) is logged and otherwise ignored."""
@@ -122,7 +137,7 @@ class CompileCache:
         temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
         try:
             try:
-                _write_new(temporary, self._mac(path.name, code), code)
+                _write_new(temporary, code, self._mac(path.name, code))
                 temporary.replace(path)
             finally:
                 temporary.unlink(missing_ok=True)
@@ -133,7 +148,7 @@ class CompileCache:
     def _path(self, sha256: str) -> Path:
         return self._directory / (self.key_of(sha256) + _SUFFIX)
 
-    def _mac(self, name: str, code: bytes) -> bytes:
+    def _mac(self, name: str, code: bytes | memoryview) -> bytes:
         # The name is part of it: a file renamed to another module's name must not pass.
         mac = hmac.new(self._key, name.encode() + b"\0", hashlib.sha256)
         mac.update(code)
@@ -155,17 +170,21 @@ def _ownership_problem(found: os.stat_result, is_kind: object) -> str | None:
     return None
 
 
-def _read_own(path: Path, head_bytes: int) -> tuple[bytes, bytes]:
-    """The beginning and the rest of a regular file that is this user's alone.
+def _open_own(path: Path) -> BinaryIO:
+    """Open a regular file that is this user's alone.
 
-    What is checked is what is read; links are not followed.
+    What is checked is what is opened; links are not followed.
+
+    Raises:
+        ValueError: it is not.
+        OSError: it cannot be opened.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as file:
-        problem = _ownership_problem(os.fstat(descriptor), stat.S_ISREG)
-        if problem is not None:
-            raise ValueError(problem)
-        return file.read(head_bytes), file.read()
+    file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb")
+    problem = _ownership_problem(os.fstat(file.fileno()), stat.S_ISREG)
+    if problem is not None:
+        file.close()
+        raise ValueError(problem)
+    return file
 
 
 def _write_new(path: Path, *parts: bytes) -> None:
@@ -185,7 +204,8 @@ def _read_or_make_key(path: Path) -> bytes:
             pass
         finally:
             temporary.unlink()
-    key, rest = _read_own(path, _KEY_BYTES)
-    if len(key) != _KEY_BYTES or rest:
-        raise ValueError(f"{path.name}: got {len(key) + len(rest)} bytes, expected {_KEY_BYTES}; delete it")
+    with _open_own(path) as file:
+        key = file.read()
+    if len(key) != _KEY_BYTES:
+        raise ValueError(f"{path.name}: got {len(key)} bytes, expected {_KEY_BYTES}; delete it")
     return key

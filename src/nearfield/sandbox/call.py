@@ -67,6 +67,10 @@ class Call:
         self._streams: dict[int, bytearray] = {}
         #: Bytes of models that the guest loaded from its own memory.
         self.model_bytes = 0
+        #: Bytes that it wrote to files.
+        self.file_bytes = 0
+        #: How often it asked for random bytes.
+        self.random_requests = 0
         self._host_ns: dict[str, int] = {}
 
     def may_emit(self, tag: int, length: int) -> bool:

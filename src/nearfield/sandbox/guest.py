@@ -129,6 +129,7 @@ class Guest:
         try:
             linked = (via or call_path()).link(module, imports, speaker.exports, host)
         except LinkFailed as exc:
+            host.close()
             raise GuestInvalid(f"cannot be linked: {one_line(str(exc))}", where=where) from exc
         guest = cls(name, detection.abi.name, speaker, linked, host, instance, watchdog)
         try:
@@ -179,6 +180,7 @@ class Guest:
             linked, self._linked = self._linked, None
             if linked is not None:
                 linked.close()
+            self._host.close()
 
     def __repr__(self) -> str:
         state = "closed" if self._linked is None else "kept instance" if self._kept else "no instance"

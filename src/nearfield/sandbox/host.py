@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from nearfield.errors import InferenceError
 from nearfield.sandbox.call import Call
+from nearfield.sandbox.files import Files
 from nearfield.sandbox.grants import Grants
 from nearfield.sandbox.handles import Handles
 from nearfield.sandbox.invocation import Invocation
@@ -76,6 +77,9 @@ class Host:
         emit: tags that the guest may emit; None for every one that is not reserved.
         resampling: how generation B of `wasmedge_image` scales.
         grants: what it gets of this machine; None for the default.
+
+        Raises:
+            ConfigError: a granted directory cannot be opened.
         """
         self.models = models
         self.limits = limits
@@ -86,6 +90,7 @@ class Host:
         #: The guest's own allocator (bytes to address), for host functions with results of any size.
         self.allocate: Callable[[int], int] | None = None
         self.handles = Handles(limits.handles)
+        self.files = Files(self.grants.directories, limits.files)
         self._log_budget = LogBudget(limits.log_bytes_per_s)
         self._models_bytes = 0
         self.call = Call(None, limits, emit, self._log_budget)
@@ -136,8 +141,10 @@ class Host:
                 f"got {call.model_bytes + length} bytes of models in one call, expected at most {limits.model_bytes}"
             )
         call.model_bytes += length
+        memory = self.memory
         with self.timed("loading models"):
-            return self.models.from_bytes(self.memory.read(pointer, length), encoding, admit=self._admit_model)
+            known = self.models.find_carried(length, lambda content: memory.holds(pointer, content), encoding)
+            return known or self.models.from_bytes(memory.read(pointer, length), encoding, admit=self._admit_model)
 
     def _admit_model(self, size: int) -> None:
         """Count a model that is not loaded yet; one that still is costs nothing."""

@@ -11,6 +11,15 @@ from nearfield.sandbox.limits import Limits
 from nearfield.sandbox.module import compile_guest
 from nearfield.sandbox.shape import ModuleShape
 
+_WASI = "wasi_snapshot_preview1"
+
+# Imports that do nothing, or little, without a grant.
+_GRANTS = {
+    ("env", "yomo_http_send"): "http_hosts",
+    (_WASI, "environ_get"): "environment",
+    (_WASI, "path_open"): "directories",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class ImportReport:
@@ -48,6 +57,7 @@ class GuestReport:
         abis_tried: each ABI with the reason why it does not fit; None for the one that does.
         imports, exports: in the module's order.
         memory_min_pages, memory_max_pages: of the export `memory`, in pages of 65,536 bytes; None where not declared.
+        could_use: grants (fields of `Grants`) that its imports ask for. It runs without them, but is refused then.
         size_bytes: of the file.
         sha256: of the file, hexadecimal.
         would_run: whether its exports, imports and declared minimums fit. Its own initialisation may still fail.
@@ -60,6 +70,7 @@ class GuestReport:
     exports: tuple[ExportReport, ...]
     memory_min_pages: int | None
     memory_max_pages: int | None
+    could_use: tuple[str, ...]
     size_bytes: int
     sha256: str
     would_run: bool
@@ -91,6 +102,7 @@ def inspect_guest(path: Path, limits: Limits | None = None) -> GuestReport:
         exports=tuple(ExportReport(name, str(extern)) for name, extern in shape.exports.items()),
         memory_min_pages=None if memory is None else memory.minimum,
         memory_max_pages=None if memory is None else memory.maximum,
+        could_use=tuple(sorted({_GRANTS[key] for i in imports if (key := (i.module, i.name)) in _GRANTS})),
         size_bytes=compiled.size_bytes,
         sha256=compiled.sha256,
         would_run=not problems,

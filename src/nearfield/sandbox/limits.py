@@ -26,7 +26,7 @@ class Limits:
             return, is given up: a `Watchdog` then ends the worker process.
         memory_bytes: size of the guest's linear memory, growth included.
         table_elements: elements of each of its tables, of which it may have `MAX_TABLES`; growth included.
-        output_bytes: sum of the payloads it may emit for one frame.
+        output_bytes: sum of the payloads it may emit for one frame; and of what it may write to files meanwhile.
         emitted_frames: how many frames it may emit for one frame.
         log_lines: lines it may log during one call; further ones are counted, not kept.
         log_bytes_per_s: bytes of log lines a second over its whole life; four seconds' worth may come at once.

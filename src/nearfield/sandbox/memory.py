@@ -20,6 +20,10 @@ _view = ctypes.pythonapi.PyMemoryView_FromMemory
 _view.restype = ctypes.py_object
 _view.argtypes = (ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_int)
 
+# Releases the interpreter lock: models have megabytes.
+_memcmp = ctypes.CDLL(None)["memcmp"]
+_memcmp.argtypes = (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_size_t)
+
 
 class OutOfBounds(Exception):
     """A guest's pointer and length do not lie inside its memory. Turned into an errno, never seen by a user."""
@@ -71,6 +75,11 @@ class GuestMemory(ABC):
         source = memoryview(data).cast("B")
         with _view(self._place(pointer, source.nbytes), source.nbytes, _PYBUF_WRITE) as target:
             target[:] = source
+
+    def holds(self, pointer: int, content: bytes) -> bool:
+        """Whether exactly these bytes are at `pointer`, without a copy of them. Raises `OutOfBounds`."""
+        difference: int = _memcmp(self._place(pointer, len(content)), content, len(content))
+        return difference == 0
 
     def check(self, pointer: int, length: int) -> None:
         """Raise `OutOfBounds` unless `length` bytes could be written at `pointer` now."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,7 +43,7 @@ class CompiledGuest:
     Attributes:
         path: of the file it came from.
         module: for this process's engine.
-        code: as `Module.deserialize` takes it.
+        code_bytes: size of what was compiled.
         sha256: of the WebAssembly module, hexadecimal.
         source: `compiled` just now, from the `cache`, or from a `precompiled` file.
         size_bytes: of the file.
@@ -51,7 +52,7 @@ class CompiledGuest:
 
     path: Path
     module: Module
-    code: bytes
+    code_bytes: int
     sha256: str
     source: Literal["compiled", "cache", "precompiled"]
     size_bytes: int
@@ -62,9 +63,14 @@ class CompiledGuest:
         """Name of the file in the cache: for this module, engine version and settings."""
         return CompileCache.key_of(self.sha256)
 
+    def code(self) -> bytes:
+        """What was compiled, as `Module.deserialize` takes it."""
+        # A module from the cache was mapped from its file, and gives back what follows the code there as well.
+        return bytes(self.module.serialize()[: self.code_bytes])
+
     def precompiled(self) -> bytes:
         """Content for a file of compiled code (`precompiled.py`)."""
-        return Precompiled(fingerprint(), self.sha256, self.code).encode()
+        return Precompiled(fingerprint(), self.sha256, self.code()).encode()
 
 
 def compile_guest(
@@ -99,31 +105,32 @@ def compile_guest(
     data = _read(path, limits.module_bytes, where)
     source: Literal["compiled", "cache", "precompiled"]
     if is_precompiled(data):
-        sha256, module, code, source = *_take_precompiled(data, allow_precompiled, where), "precompiled"
+        sha256, module, code_bytes = _take_precompiled(data, allow_precompiled, where)
+        source = "precompiled"
     else:
         check_beginning(data, where)
         sha256 = hashlib.sha256(data).hexdigest()
-        module, code, source = _compile(data, sha256, where, cache_dir, limits)
-    return CompiledGuest(path, module, code, sha256, source, len(data), time.perf_counter() - started_s)
+        module, code_bytes, source = _compile(data, sha256, where, cache_dir, limits)
+    return CompiledGuest(path, module, code_bytes, sha256, source, len(data), time.perf_counter() - started_s)
 
 
 def _read(path: Path, max_bytes: int, where: str) -> bytes:
     try:
         with path.open("rb") as file:
-            data = file.read(max_bytes + 1)
-            if len(data) > max_bytes and is_precompiled(data):
-                # Compiled code is some three times as large as its module.
-                data += file.read(_COMPILED_TO_MODULE * max_bytes)
-                max_bytes *= _COMPILED_TO_MODULE
+            beginning = file.read(8)
+            # Compiled code is some three times as large as its module.
+            most = max_bytes * (_COMPILED_TO_MODULE if is_precompiled(beginning) else 1)
+            # Asked for more than there is, Python would first make room for all of it.
+            rest = file.read(min(os.fstat(file.fileno()).st_size, most) + 1)
     except OSError as exc:
         raise GuestInvalid(f"cannot read it: {exc.strerror}", where=where) from exc
-    if len(data) > max_bytes:
+    if len(beginning) + len(rest) > most:
         raise GuestInvalid(
-            f"size: got more than {max_bytes} bytes, expected at most that",
+            f"size: got more than {most} bytes, expected at most that",
             where=where,
             hint="strip its symbols, or raise the limit `module`",
         )
-    return data
+    return beginning + rest
 
 
 def check_beginning(data: bytes, where: str) -> None:
@@ -151,7 +158,7 @@ def _describe(data: bytes) -> tuple[str, str]:
     return f"bytes beginning {data[:8].hex(' ')}", "no known format"
 
 
-def _take_precompiled(content: bytes, is_allowed: bool, where: str) -> tuple[str, Module, bytes]:
+def _take_precompiled(content: bytes, is_allowed: bool, where: str) -> tuple[str, Module, int]:
     try:
         found = Precompiled.decode(content)
     except Damaged as exc:
@@ -168,7 +175,7 @@ def _take_precompiled(content: bytes, is_allowed: bool, where: str) -> tuple[str
             where=where,
             hint="run the .wasm file, or give --allow-precompiled if you compiled this file yourself",
         )
-    return found.source_sha256, _deserialize(found.code, where), found.code
+    return found.source_sha256, _deserialize(found.code, where), len(found.code)
 
 
 def _difference(got: str, expected: str) -> str:
@@ -183,11 +190,11 @@ def _difference(got: str, expected: str) -> str:
 
 def _compile(
     data: bytes, sha256: str, where: str, cache_dir: Path | None, limits: Limits
-) -> tuple[Module, bytes, Literal["compiled", "cache"]]:
+) -> tuple[Module, int, Literal["compiled", "cache"]]:
     cache = None if cache_dir is None else CompileCache.open(cache_dir)
     if cache is None:
         code = _compile_now(data, where, limits)
-        return _deserialize(code, where), code, "compiled"
+        return _deserialize(code, where), len(code), "compiled"
     known = cache.load(sha256)
     if known is None:
         with cache.compiling(sha256):
@@ -196,8 +203,8 @@ def _compile(
             if known is None:
                 code = _compile_now(data, where, limits)
                 cache.store(sha256, code)
-                return _deserialize(code, where), code, "compiled"
-    return known.module, known.code, "cache"
+                return _deserialize(code, where), len(code), "compiled"
+    return known.module, known.code_bytes, "cache"
 
 
 def _compile_now(data: bytes, where: str, limits: Limits) -> bytes:

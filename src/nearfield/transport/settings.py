@@ -15,7 +15,7 @@ LEASE_MS = 2_000
 # A session that cannot be opened within this time is tried again, or at the next address.
 OPEN_TIMEOUT_MS = 1_500
 # How long a full queue towards one peer may hold up the router before that peer is cut off; zenoh's default is 5 s.
-WAIT_BEFORE_CLOSE_US = 200_000
+WAIT_BEFORE_CLOSE_US = 500_000
 # How long a frame waits for the one before it to get into the queue, else it is lost. zenoh's default of 1 ms loses up
 # to 1 % of small frames on a busy two-core machine, 5 ms still some, 20 ms next to none. The time above bounds what a
 # frozen peer costs.

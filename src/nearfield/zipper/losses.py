@@ -32,7 +32,9 @@ class LossReporter:
             fresh = lost - self._told.get(name, Counter())
             if fresh:
                 reasons = ", ".join(f"{count} {reason}" for reason, count in fresh.most_common())
-                lines.append(f"function `{name}`: {fresh.total()} frames lost: {reasons}; {group['instances']} instances")
+                lines.append(
+                    f"function `{name}`: {fresh.total()} frames lost: {reasons}; instances: {group['instances']}"
+                )
             self._told[name] = lost
         if lines:
             self._due_ns = now_ns + int(INTERVAL_S * 1e9)

@@ -93,3 +93,15 @@ def test_what_is_no_module_is_an_error(tmp_path: Path) -> None:
     path.write_text("(module)")
     with pytest.raises(GuestInvalid, match=r"text.wasm: content: got WebAssembly text"):
         inspect_guest(path)
+
+
+@pytest.mark.parametrize(
+    ("imported", "grant"),
+    [
+        ('"env" "yomo_http_send" (func (param i32 i32 i32 i32) (result i32))', ("http_hosts",)),
+        ('"wasi_snapshot_preview1" "environ_get" (func (param i32 i32) (result i32))', ("environment",)),
+        ('"nearfield_v1" "frame_tag" (func (result i32))', ()),
+    ],
+)
+def test_grants_that_it_could_use_are_named(tmp_path: Path, imported: str, grant: tuple[str, ...]) -> None:
+    assert inspect_guest(write(tmp_path, f"(module (import {imported}))")).could_use == grant

@@ -107,6 +107,6 @@ def test_bytes_after_the_end_are_damage() -> None:
 
 def test_wasmtimes_own_files_are_refused_even_when_allowed(tmp_path: Path) -> None:
     path = tmp_path / "guest.cwasm"
-    path.write_bytes(compile_guest(write(tmp_path, ECHO)).code)
+    path.write_bytes(compile_guest(write(tmp_path, ECHO)).code())
     with pytest.raises(GuestInvalid, match="got a native ELF program"):
         compile_guest(path, allow_precompiled=True)

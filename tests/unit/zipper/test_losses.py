@@ -24,7 +24,7 @@ def test_nothing_lost_says_nothing() -> None:
 
 def test_losses_are_told_by_reason_most_first() -> None:
     lines = LossReporter().lines({"detect": group(failed={"trapped": 1}, dropped={"overflow": 2})}, 0)
-    assert lines == ["function `detect`: 3 frames lost: 2 overflow, 1 trapped (failed); 1 instances"]
+    assert lines == ["function `detect`: 3 frames lost: 2 overflow, 1 trapped (failed); instances: 1"]
 
 
 def test_a_loss_is_told_once_and_later_ones_after_the_interval() -> None:

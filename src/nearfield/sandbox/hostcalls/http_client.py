@@ -1,7 +1,7 @@
 """One HTTP request for a guest: to granted hosts only, with a deadline and sizes that hold whatever the server does.
 
-No proxies, no cookies, no credentials of this machine; nothing is taken from the environment. A redirection is followed
-only to the same host, never from https to http; any other one is the answer.
+No proxies, no cookies, no credentials of this machine; for https, the certificates that it trusts. A redirection is
+followed only to the same host, never from https to http; any other one is the answer.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """A closed `wasi_snapshot_preview1`: what Rust's std and wasi-libc need to start, and nothing of the host.
 
-No arguments, no environment, no directories, no sockets, an empty stdin. Stdout and stderr become log lines. A WASI
-command has its name as its argument, the frame on stdin, and its stdout is kept (`Process`). Clocks and random numbers
-are given. Every other function of the module exists and answers with an errno, so that guests link.
+No arguments, no sockets, an empty stdin. Stdout and stderr become log lines. A WASI command has its name as its
+argument, the frame on stdin, and its stdout is kept (`Process`). Clocks and random numbers are given; environment and
+directories (`wasi_files`) only where they are granted. Every other function of the module exists and answers with an errno, so that guests link.
 Our own functions rather than wasmtime's: see ADR 0004.
 
 Source: WASI snapshot-01 (witx), for layouts and numbers.
@@ -10,7 +10,6 @@ Source: WASI snapshot-01 (witx), for layouts and numbers.
 
 from __future__ import annotations
 
-import os
 import time
 from struct import Struct
 from typing import Any
@@ -19,6 +18,7 @@ from nearfield.errors import GuestExited
 from nearfield.sandbox.call import Call
 from nearfield.sandbox.callpath import HostImport
 from nearfield.sandbox.host import Host
+from nearfield.sandbox.hostcalls import wasi_files
 from nearfield.sandbox.shape import ImportShape
 from nearfield.sandbox.signature import Signature
 
@@ -30,7 +30,6 @@ STDIN, STDOUT, STDERR = 0, 1, 2
 _STREAM_LEVELS = {STDOUT: 1, STDERR: 2}
 
 REALTIME, MONOTONIC = 0, 1
-_CLOCK_RESOLUTION_NS = 1000
 
 _PAIR = Struct("<II")
 # fdstat: file type, flags, base rights, inheriting rights. A character device without the right to seek is what
@@ -75,44 +74,53 @@ def _arguments(host: Host) -> list[bytes]:
     return [] if process is None else [argument.encode() + b"\0" for argument in process.arguments]
 
 
-def nothing_get(host: Host, array_pointer: int, buffer_pointer: int) -> int:
-    """`environ_get`: there are none."""
+def environ_get(host: Host, array_pointer: int, buffer_pointer: int) -> int:
+    """The granted variables, as `NAME=VALUE` with a zero byte at the end of each."""
+    for variable in _environment(host):
+        host.memory.write_u32(array_pointer, buffer_pointer)
+        host.memory.write(buffer_pointer, variable)
+        array_pointer += 4
+        buffer_pointer += len(variable)
     return SUCCESS
 
 
-def nothing_sizes_get(host: Host, count_pointer: int, size_pointer: int) -> int:
-    """`environ_sizes_get`."""
-    host.memory.write_u32(count_pointer, 0)
-    host.memory.write_u32(size_pointer, 0)
+def environ_sizes_get(host: Host, count_pointer: int, size_pointer: int) -> int:
+    variables = _environment(host)
+    host.memory.write_u32(count_pointer, len(variables))
+    host.memory.write_u32(size_pointer, sum(map(len, variables)))
     return SUCCESS
+
+
+def _environment(host: Host) -> list[bytes]:
+    return [f"{name}={value}\0".encode() for name, value in host.grants.environment.items()]
 
 
 def clock_res_get(host: Host, clock: int, pointer: int) -> int:
     if clock not in (REALTIME, MONOTONIC):
         return INVAL
-    host.memory.write_u64(pointer, _CLOCK_RESOLUTION_NS)
+    host.memory.write_u64(pointer, host.grants.clock_resolution_ns)
     return SUCCESS
 
 
 def clock_time_get(host: Host, clock: int, precision: int, pointer: int) -> int:
     if clock not in (REALTIME, MONOTONIC):
         return INVAL
-    host.memory.write_u64(pointer, _now_ns(clock))
+    now_ns = _now_ns(clock)
+    host.memory.write_u64(pointer, now_ns - now_ns % host.grants.clock_resolution_ns)
     return SUCCESS
 
 
 def random_get(host: Host, pointer: int, length: int) -> int:
     host.memory.check(pointer, length)
     for start in range(0, length, _MOST_RANDOM_BYTES):
-        host.memory.write(pointer + start, os.urandom(min(_MOST_RANDOM_BYTES, length - start)))
+        host.memory.write(pointer + start, host.random(min(_MOST_RANDOM_BYTES, length - start)))
         host.call.check_deadline()
     return SUCCESS
 
 
 def fd_write(host: Host, fd: int, vectors_pointer: int, count: int, written_pointer: int) -> int:
-    level = _STREAM_LEVELS.get(fd)
-    if level is None:
-        return BADF
+    if fd not in _STREAM_LEVELS:
+        return wasi_files.write(host, fd, vectors_pointer, count, written_pointer)
     if count > _MOST_VECTORS:
         return INVAL
     host.memory.check(written_pointer, 4)
@@ -139,7 +147,7 @@ def _write(call: Call, fd: int, data: bytes) -> None:
 def fd_read(host: Host, fd: int, vectors_pointer: int, count: int, read_pointer: int) -> int:
     """The standard input: a command's payload, nothing for other guests."""
     if fd != STDIN:
-        return BADF
+        return wasi_files.read(host, fd, vectors_pointer, count, read_pointer)
     if count > _MOST_VECTORS:
         return INVAL
     host.memory.check(read_pointer, 4)
@@ -157,7 +165,7 @@ def fd_read(host: Host, fd: int, vectors_pointer: int, count: int, read_pointer:
 
 def fd_fdstat_get(host: Host, fd: int, pointer: int) -> int:
     if fd > STDERR:
-        return BADF
+        return wasi_files.fdstat_get(host, fd, pointer)
     rights = _RIGHT_READ if fd == STDIN else _RIGHT_WRITE
     host.memory.write(pointer, _FDSTAT.pack(_file_type(host, fd), 0, rights, 0))
     return SUCCESS
@@ -165,12 +173,12 @@ def fd_fdstat_get(host: Host, fd: int, pointer: int) -> int:
 
 def fd_fdstat_set_flags(host: Host, fd: int, flags: int) -> int:
     """The streams have no other ways; Go asks for one that does not block, and goes on without."""
-    return NOTSUP if fd <= STDERR else BADF
+    return NOTSUP if fd <= STDERR else wasi_files.fdstat_set_flags(host, fd, flags)
 
 
 def fd_filestat_get(host: Host, fd: int, pointer: int) -> int:
     if fd > STDERR:
-        return BADF
+        return wasi_files.filestat_get(host, fd, pointer)
     host.memory.write(pointer, _FILESTAT.pack(0, 0, _file_type(host, fd), 1, 0, 0, 0, 0))
     return SUCCESS
 
@@ -181,11 +189,11 @@ def _file_type(host: Host, fd: int) -> int:
 
 
 def fd_close(host: Host, fd: int) -> int:
-    return SUCCESS if fd <= STDERR else BADF
+    return SUCCESS if fd <= STDERR else wasi_files.close(host, fd)
 
 
 def fd_seek(host: Host, fd: int, offset: int, whence: int, pointer: int) -> int:
-    return SPIPE if fd <= STDERR else BADF
+    return SPIPE if fd <= STDERR else wasi_files.seek(host, fd, offset, whence, pointer)
 
 
 def sched_yield(host: Host) -> int:
@@ -230,8 +238,8 @@ def _entry(name: str, signature: str, body: Any) -> HostImport:
 FUNCTIONS = (
     _entry("args_get", "i32 i32 -> i32", args_get),
     _entry("args_sizes_get", "i32 i32 -> i32", args_sizes_get),
-    _entry("environ_get", "i32 i32 -> i32", nothing_get),
-    _entry("environ_sizes_get", "i32 i32 -> i32", nothing_sizes_get),
+    _entry("environ_get", "i32 i32 -> i32", environ_get),
+    _entry("environ_sizes_get", "i32 i32 -> i32", environ_sizes_get),
     _entry("clock_res_get", "i32 i32 -> i32", clock_res_get),
     _entry("clock_time_get", "i32 i64 i32 -> i32", clock_time_get),
     _entry("fd_close", "i32 -> i32", fd_close),
@@ -245,6 +253,7 @@ FUNCTIONS = (
     _entry("proc_exit", "i32 ->", proc_exit),
     _entry("random_get", "i32 i32 -> i32", random_get),
     _entry("sched_yield", "-> i32", sched_yield),
+    *(_entry(*body) for body in wasi_files.BODIES),
 )
 
 _NAMES = frozenset(entry.name for entry in FUNCTIONS)

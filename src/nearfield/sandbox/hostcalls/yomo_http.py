@@ -22,8 +22,8 @@ HTTP_DONE, HTTP_BAD_REQUEST_POINTER, HTTP_FAILED, HTTP_NO_ALLOCATOR, HTTP_NO_ROO
 
 _DEFAULT_TIMEOUT_MS = 10_000
 
-# Twice what a request's body may be at most in base64.
-_MOST_REQUEST_BYTES = 4 * 1024 * 1024
+# Room for the largest body in base64, and for headers and an address beside it.
+_MOST_REQUEST_BYTES = 2 * 1024 * 1024
 
 
 def http_send(host: Host, pointer: int, length: int, out_pointer: int, out_length_pointer: int) -> int:

@@ -3,85 +3,31 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from nearfield.sandbox.hostcalls import http_client
 from nearfield.sandbox.hostcalls.http_client import Refused, Request, Response, check_url, redirected, send
+from tests.unit.sandbox.hostcalls.web_server import Server
 
 LONG_S = 20.0
 
 
-class Handler(BaseHTTPRequestHandler):
-    """Answers by path, and keeps what it was sent."""
-
-    protocol_version = "HTTP/1.1"
-    seen: list[tuple[str, str, dict[str, str], bytes]]
-
-    def _answer(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        self.seen.append((self.command, self.path, dict(self.headers), body))
-        kind = self.path.partition("?")[0]
-        if kind.startswith("/to/"):
-            self._send(int(self.headers.get("X-Status", 302)), b"", Location=self.path.removeprefix("/to/"))
-        elif kind == "/large":
-            self._send(200, b"x" * (http_client.MAX_RESPONSE_BYTES + 1))
-        elif kind == "/twice":
-            self.send_response(404, "Not Here")
-            self.send_header("x-ONE-more", "first")
-            self.send_header("X-One-More", "second")
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-        else:
-            self._send(200, b"" if self.command == "HEAD" else b"hello " + body)
-
-    def _send(self, status: int, body: bytes, **headers: str) -> None:
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        try:
-            self.wfile.write(body)
-        except OSError:
-            self.close_connection = True
-
-    do_GET = do_POST = do_HEAD = do_DELETE = _answer  # noqa: N815 - names of the base class
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Nothing on standard error."""
-
-
-class Server:
-    def __init__(self) -> None:
-        self.seen: list[tuple[str, str, dict[str, str], bytes]] = []
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (Handler,), {"seen": self.seen}))
-        self._server.daemon_threads = True
-        self.port = self._server.server_address[1]
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
-        self._thread.start()
-
-    def url(self, path: str, host: str = "127.0.0.1") -> str:
-        return f"http://{host}:{self.port}{path}"
-
-    def may_reach(self, host: str, port: int) -> bool:
-        return (host, port) in {("127.0.0.1", self.port), ("localhost", self.port)}
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-
 @pytest.fixture
 def server() -> Iterator[Server]:
-    server = Server()
-    yield server
-    server.close()
+    with Server() as server:
+        yield server
 
 
 def get(server: Server, path: str, **changes: Any) -> Response:
@@ -320,3 +266,42 @@ def test_look_ups_that_hang_neither_block_nor_pile_up(monkeypatch: pytest.Monkey
 def test_proxies_of_the_environment_are_not_used(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1/")
     assert get(server, "/").status == 200
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """A certificate for `localhost` that vouches for itself, with its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    path = tmp_path / "server.pem"
+    path.write_bytes(
+        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()) + made.public_bytes(Encoding.PEM)
+    )
+    return path
+
+
+def test_https_reaches_only_who_has_a_trusted_certificate_of_that_name(
+    certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    with Server(context) as server:
+        with pytest.raises(Refused, match=r"`localhost`: .*certificate verify failed"):
+            get(server, "", url=server.url("/", "localhost"))
+        monkeypatch.setattr(http_client, "_tls", lambda: ssl.create_default_context(cafile=str(certificate)))
+        assert get(server, "", url=server.url("/", "localhost")).body == b"hello "
+        with pytest.raises(Refused, match=r"`127\.0\.0\.1`: .*certificate verify failed"):
+            get(server, "", url=server.url("/"))
+        assert len(server.seen) == 1

@@ -5,11 +5,12 @@ from struct import pack, unpack
 
 import pytest
 
-from nearfield.errors import GuestExited, GuestTimeout
+from nearfield.errors import GuestExited, GuestOutputExceeded, GuestTimeout
 from nearfield.sandbox.host import Host
 from nearfield.sandbox.hostcalls import wasi
 from nearfield.sandbox.invocation import LogLine
 from nearfield.sandbox.memory import OutOfBounds
+from nearfield.sandbox.process import Process
 from nearfield.sandbox.shape import Extern, ImportShape
 from nearfield.sandbox.signature import Signature
 
@@ -181,3 +182,60 @@ def test_every_other_function_answers_with_an_errno_and_a_line(host: Host, name:
 )
 def test_nothing_stands_in_for_what_has_no_errno(wanted: ImportShape) -> None:
     assert wasi.stand_in(wanted) is None
+
+
+# As a command ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def process(host: Host) -> Process:
+    host.call.process = Process(("grüß", "two"), b"abcdefgh", 10)
+    return host.call.process
+
+
+def test_arguments_end_with_a_zero_byte_each(host: Host, process: Process) -> None:
+    assert wasi.args_sizes_get(host, 0, 4) == wasi.SUCCESS
+    assert unpack("<II", host.memory.read(0, 8)) == (2, 11)
+    assert wasi.args_get(host, 8, 100) == wasi.SUCCESS
+    assert unpack("<II", host.memory.read(8, 8)) == (100, 107)
+    assert host.memory.read(100, 11) == "grüß\0two\0".encode()
+
+
+def test_standard_input_is_scattered_over_the_vectors(host: Host, process: Process) -> None:
+    host.memory.write(0, pack("<IIIIII", 200, 3, 300, 0, 400, 2))
+    assert wasi.fd_read(host, 0, 0, 3, 900) == wasi.SUCCESS
+    assert host.memory.read_u32(900) == 5
+    assert (host.memory.read(200, 3), host.memory.read(400, 2)) == (b"abc", b"de")
+    assert wasi.fd_read(host, 0, 0, 1, 900) == wasi.SUCCESS
+    assert wasi.fd_read(host, 0, 0, 1, 900) == wasi.SUCCESS
+    assert host.memory.read_u32(900) == 0
+
+
+def test_standard_input_is_empty_for_guests_that_are_no_commands(host: Host) -> None:
+    host.memory.write(0, pack("<II", 200, 3))
+    assert wasi.fd_read(host, 0, 0, 1, 900) == wasi.SUCCESS
+    assert host.memory.read_u32(900) == 0
+    assert wasi.fd_read(host, 1, 0, 1, 900) == wasi.BADF
+    assert wasi.fd_read(host, 0, 0, 1025, 900) == wasi.INVAL
+
+
+def test_standard_output_is_kept_and_standard_error_logged(host: Host, process: Process) -> None:
+    wasi.fd_write(host, 1, *vectors(host, b"re", b"sult"), 900)
+    wasi.fd_write(host, 2, *vectors(host, b"why\n"), 900)
+    assert process.stdout == b"result"
+    assert process.last_words() == "why"
+    assert host.call.logs() == (LogLine(2, "why"),)
+    with pytest.raises(GuestOutputExceeded):
+        wasi.fd_write(host, 1, *vectors(host, b"12345"), 900)
+
+
+def test_streams_have_no_flags_to_set(host: Host) -> None:
+    assert [wasi.fd_fdstat_set_flags(host, fd, 4) for fd in (0, 2, 3)] == [wasi.NOTSUP, wasi.NOTSUP, wasi.BADF]
+
+
+def test_the_exit_status_is_kept_until_it_is_taken(host: Host) -> None:
+    with pytest.raises(GuestExited) as caught:
+        wasi.proc_exit(host, 3)
+    host.call.stop(caught.value)
+    assert host.call.take_exit() == 3
+    assert (host.call.take_exit(), host.call.stopped) == (None, None)

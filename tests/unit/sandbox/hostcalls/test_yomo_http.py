@@ -14,7 +14,7 @@ from nearfield.sandbox import Guest, Invocation, Limits
 from nearfield.sandbox.grants import Grants
 from nearfield.sandbox.hostcalls.http_client import Refused, Request, Response
 from nearfield.sandbox.hostcalls.yomo_http import read_request, write_response
-from tests.unit.sandbox.hostcalls.test_http_client import Server
+from tests.unit.sandbox.hostcalls.web_server import Server
 from tests.unit.sandbox.kit import FRAME, ROOT, load
 
 # The payload is the request; emits the code and what lies where the host said.
@@ -39,9 +39,8 @@ def sender(alloc: str = ALLOC, arguments: str = "(i32.const 1000) (call $size) (
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    server = Server()
-    yield server
-    server.close()
+    with Server() as server:
+        yield server
 
 
 def granted(server: Server) -> dict[str, Any]:
