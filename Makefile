@@ -4,17 +4,20 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 TESTS ?= tests
+FUZZ_SECONDS ?= 30
 
-.PHONY: help demo test check format guests factory-line bench clean
+.PHONY: help demo test check format fuzz guests factory-line bench bench-sandbox clean
 
 help:
 	@echo "make demo          install into .venv and run the factory line: video, zipper, sandboxed functions, results"
 	@echo "make test          install into .venv and run all tests (TESTS=tests/unit for some of them)"
 	@echo "make check         format, lint, types, layers"
 	@echo "make format        write the format that check wants"
+	@echo "make fuzz          search for inputs that break the sandbox (FUZZ_SECONDS=30 for each of the targets)"
 	@echo "make guests        rebuild the WebAssembly guests (needs rustc and ziglang, see guests/README.md)"
 	@echo "make factory-line  rebuild the demonstration's model and video (needs the training extra; long)"
 	@echo "make bench         measure, and write benchmarks/results"
+	@echo "make bench-sandbox measure the sandbox alone"
 	@echo "make clean         remove .venv and caches"
 
 demo: $(VENV)/installed
@@ -33,6 +36,13 @@ format: $(VENV)/installed-check
 	$(BIN)/ruff format src tests training benchmarks
 	$(BIN)/ruff check --fix src tests training benchmarks
 
+fuzz: $(VENV)/installed-fuzz
+	@for target in tests/fuzz/fuzz_*.py; do \
+	    name=$$(basename $$target .py); mkdir -p .fuzz/$$name; \
+	    echo "$$name: $(FUZZ_SECONDS) s"; \
+	    $(BIN)/python -m tests.fuzz.$$name .fuzz/$$name -max_total_time=$(FUZZ_SECONDS) -max_len=1024 -len_control=0 \
+	        -artifact_prefix=.fuzz/ -verbosity=0 -print_final_stats=1 || exit 1; done
+
 guests:
 	$(MAKE) -C guests
 
@@ -43,8 +53,11 @@ factory-line: $(VENV)/installed
 bench: $(VENV)/installed
 	$(BIN)/python -m benchmarks
 
+bench-sandbox: $(VENV)/installed
+	$(BIN)/python -m benchmarks.bench_sandbox
+
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .fuzz .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 $(VENV)/created:
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else f"{sys.executable} is Python {sys.version.split()[0]}; nearfield needs 3.11 or newer: make PYTHON=/path/to/python3.11")'
@@ -60,6 +73,11 @@ $(VENV)/installed: $(VENV)/created pyproject.toml
 $(VENV)/installed-test: $(VENV)/installed
 	@echo "installing the test tools"
 	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[test]'
+	@touch $@
+
+$(VENV)/installed-fuzz: $(VENV)/installed-test
+	@echo "installing the fuzzer"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
 	@touch $@
 
 $(VENV)/installed-check: $(VENV)/installed

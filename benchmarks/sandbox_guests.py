@@ -73,15 +73,6 @@ def with_model(model: bytes, input_bytes: int, dims: tuple[int, ...], output_byt
     (call $emit (i32.const 0x11) (i32.const {input_at + input_bytes}) (i32.load (i32.const 16)))))"""
 
 
-def large(megabytes: float) -> str:
-    """A guest with so much code, which is what takes long to compile and to load; it emits what it got."""
-    # 66 bytes of WebAssembly each.
-    body = "(local.set 0 (i32.add (i32.mul (local.get 0) (i32.const 7777777)) (i32.rotl (local.get 1) (local.get 0))))"
-    function = f"(func (param i32 i32) (result i32) {body * 6} (local.get 0))"
-    count = int(megabytes * 1024 * 1024 / 92)
-    return ECHO.removesuffix(")") + function * count + ")"
-
-
 def _escaped(content: bytes) -> str:
     return "".join(f"\\{byte:02x}" for byte in content)
 

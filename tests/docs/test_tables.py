@@ -43,7 +43,7 @@ def documented_fields() -> Iterator[tuple[str, str]]:
         if not names.startswith("·"):
             prefix = section
         group = ""
-        fields = [name for name in code_in(names) if "[]" not in name and "<" not in name]
+        fields = [name for name in code_in(names) if not name.endswith(("[]", ">"))]
         if fields[0] == "certificates":
             prefix = f"{fields.pop(0)}."
         for name, default in zip(fields, _spread(defaults, len(fields)), strict=True):
@@ -81,10 +81,12 @@ def _types(annotation: Any) -> Iterator[Any]:
 def written(field: Any) -> str | None:
     """A default as people write it; None where words say it."""
     default = field.default
+    if field.name.endswith(("_bytes", "_bytes_per_s")):
+        return str(format_size(default))
     if field.name.endswith("_s") and default is not None:
         return str(format_duration(default))
-    if field.name.endswith("_bytes"):
-        return str(format_size(default))
+    if isinstance(default, bool):
+        return str(default).lower()
     return str(default) if isinstance(default, (int, str)) else None
 
 

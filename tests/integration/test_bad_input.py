@@ -193,7 +193,7 @@ def test_a_model_of_the_wrong_shape_fails_each_frame_with_the_shape(
         source.send(b"any")
         source.send(b"any")
     group = node.until_settled("recognise", before + 2)
-    assert group["failed"] == {"failed": 2}
+    assert group["failed"] == {"reported": 2}
     assert "model `default`: input 0 has shape (1, 4) f32, expected (1, h, w, 3) u8, i8 or f32" in run.stderr
     assert run.stderr.count("WARNING") == 1
     assert run.stop() == 0

@@ -47,7 +47,7 @@ def test_frames_that_are_no_jpeg_fail_alone_and_the_next_ones_are_right(node: No
             source.send(damaged.get(number, picture))
     after = node.until_settled("recognise", before["received"] + len(pictures))
     assert after["completed"] - before["completed"] == len(pictures) - len(damaged)
-    assert after["failed"] == {"failed": len(damaged)}
+    assert after["failed"] == {"reported": len(damaged)}
     assert after["dropped"] == before["dropped"] == {}
     watch.until(lambda: len(watch.frames) == len(pictures) - len(damaged), "results of the whole pictures")
     assert watch.sequences() == [number for number in range(10) if number not in damaged]

@@ -89,7 +89,7 @@ def test_an_error_that_a_bindgen_guest_returns_fails_that_frame_only(node: Node,
         source.send(payload, tag=0x10)
     after = node.until_settled("text", before["received"] + 3)
     assert after["completed"] - before["completed"] == 2
-    assert after["failed"] == {"failed": 1}
+    assert after["failed"] == {"reported": 1}
     watch.until(lambda: len(watch.frames) == 2, "two results")
     assert [line["text"] for line in watch.frames] == ["ONE", "TWO"]
     assert "payload: got 0 bytes, expected some text" in run.stderr

@@ -6,12 +6,13 @@ import logging
 
 from nearfield.errors import UsageError
 from nearfield.function.context import Context
-from nearfield.sandbox import Guest, Invocation
+from nearfield.sandbox import Guest, Invocation, LogLine
 from nearfield.telemetry import RepeatedWarning
 
 _log = logging.getLogger(__name__)
 
-_LEVELS = (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR)
+_LEVELS = (logging.DEBUG, logging.INFO)
+_WARNING = 2
 
 
 class GuestFunction:
@@ -36,7 +37,7 @@ class GuestFunction:
             )
         finally:
             for line in self._guest.logs_of_last_call:
-                _log.log(_LEVELS[min(line.level, 3)], "guest `%s`: %s", self.name, line.text)
+                self._relay(line)
         if outcome.refused_emits:
             self._warn("function `%s`: %d emitted frames were refused", self.name, outcome.refused_emits)
         for emission in outcome.emissions:
@@ -44,6 +45,12 @@ class GuestFunction:
                 context.emit(emission.tag, emission.payload)
             except UsageError as error:
                 self._warn("function `%s`: %s", self.name, error)
+
+    def _relay(self, line: LogLine) -> None:
+        if line.level < _WARNING:
+            _log.log(_LEVELS[line.level], "guest `%s`: %s", self.name, line.text)
+        else:  # a guest that fails on every frame says the same on every frame
+            self._warn("guest `%s`: %s", self.name, line.text, key=line.text)
 
     def close(self) -> None:
         self._guest.close()

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from nearfield.clock import Clock, SystemClock
 from nearfield.errors import (
     GuestError,
+    GuestFailed,
     HandlerFailed,
     NearfieldError,
     RefusedError,
@@ -293,7 +294,9 @@ class Worker:
 
 
 def failure_reason(error: NearfieldError) -> str:
-    """A short class of failure for the ledger: "trapped", "timeout", "handler"."""
+    """A short class of failure for the ledger: "trapped", "timeout", "handler", "reported" (by the guest itself)."""
+    if isinstance(error, GuestFailed):
+        return "reported"
     if isinstance(error, GuestError):
         return type(error).__name__.removeprefix("Guest").lower() or "guest"
     if isinstance(error, HandlerFailed):

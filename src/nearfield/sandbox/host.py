@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -155,8 +157,28 @@ class Host:
             )
         self._models_bytes += size
 
+    def random(self, length: int) -> bytes:
+        """Random bytes for the guest; with a seed, the same for the same request of the same frame.
+
+        Args:
+            length: at most some thousand: they are made at once.
+        """
+        seed = self.grants.random_seed
+        if seed is None:
+            return os.urandom(length)
+        call, frame = self.call, self.call.invocation
+        call.random_requests += 1
+        which = (seed, frame and (frame.origin, frame.tag, frame.sequence), call.random_requests)
+        return hashlib.shake_256(repr(which).encode()).digest(length)
+
     def end_instance(self) -> None:
         """The instance is gone: give back everything it held."""
         self.memory = NoMemory()
         self.allocate = None
         self.handles.close()
+        self.files.end_instance()
+
+    def close(self) -> None:
+        """The guest is gone. Idempotent."""
+        self.end_instance()
+        self.files.close()

@@ -8,10 +8,12 @@ import sys
 from nearfield.clock import Clock, SystemClock
 
 REPEAT_INTERVAL_S = 10.0
+# Keys may be texts from outside; beyond so many, all are forgotten.
+MAX_KEYS = 256
 
 
 class RepeatedWarning:
-    """Logs the first warning of each form at once, and later ones at most every 10 s with the number left out."""
+    """Logs the first warning of each kind at once, and later ones at most every 10 s with the number left out."""
 
     def __init__(
         self, logger: logging.Logger, interval_s: float = REPEAT_INTERVAL_S, *, clock: Clock | None = None
@@ -22,15 +24,19 @@ class RepeatedWarning:
         self._last: dict[str, int] = {}
         self._left_out: dict[str, int] = {}
 
-    def __call__(self, form: str, *values: object) -> None:
-        """Log `form % values`; `form` is the key."""
+    def __call__(self, form: str, *values: object, key: str | None = None) -> None:
+        """Log `form % values`. Warnings with one `key` count as alike; None: those with one `form`."""
+        key = form if key is None else key
         now = self._clock.monotonic_ns()
-        last = self._last.get(form)
+        last = self._last.get(key)
         if last is not None and now - last < self._interval_ns:
-            self._left_out[form] = self._left_out.get(form, 0) + 1
+            self._left_out[key] = self._left_out.get(key, 0) + 1
             return
-        self._last[form] = now
-        left_out = self._left_out.pop(form, 0)
+        if len(self._last) >= MAX_KEYS:
+            self._last.clear()
+            self._left_out.clear()
+        self._last[key] = now
+        left_out = self._left_out.pop(key, 0)
         if left_out:
             self._logger.warning(f"{form} (and %d more like it)", *values, left_out)  # noqa: G004 - a form, not values
         else:

@@ -11,7 +11,7 @@ import wasmtime
 
 from nearfield.inference import ModelSource, ModelStore
 from nearfield.media import Resampling
-from nearfield.sandbox import Guest, Invocation, Limits
+from nearfield.sandbox import Grants, Guest, Invocation, Limits
 from nearfield.sandbox.host import Host
 from nearfield.sandbox.memory import GuestMemory
 
@@ -94,9 +94,16 @@ def named_models(tmp_path: Path, contents: Mapping[str, bytes], labels: str | No
     return ModelStore(sources, probe=False)
 
 
-def host_with(models: ModelStore, *, size: int = 65536, limits: Limits | None = None) -> Host:
+def host_with(
+    models: ModelStore, *, size: int = 65536, limits: Limits | None = None, grants: Grants | None = None
+) -> Host:
     """The host's side with memory but no guest, in the middle of a call."""
-    host = Host(models, limits or Limits(), None, Resampling.ALIGN_CORNERS)
+    host = Host(models, limits or Limits(), None, Resampling.ALIGN_CORNERS, grants)
     host.memory = Buffer(size)
     host.begin(FRAME)
     return host
+
+
+def open_descriptors() -> int:
+    """How many descriptors this process has open."""
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())

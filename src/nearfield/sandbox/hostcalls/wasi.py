@@ -2,8 +2,8 @@
 
 No arguments, no sockets, an empty stdin. Stdout and stderr become log lines. A WASI command has its name as its
 argument, the frame on stdin, and its stdout is kept (`Process`). Clocks and random numbers are given; environment and
-directories (`wasi_files`) only where they are granted. Every other function of the module exists and answers with an errno, so that guests link.
-Our own functions rather than wasmtime's: see ADR 0004.
+directories (`wasi_files`) only where they are granted. Every other function of the module exists and answers with an
+errno, so that guests link. Our own functions rather than wasmtime's: see ADR 0004.
 
 Source: WASI snapshot-01 (witx), for layouts and numbers.
 """

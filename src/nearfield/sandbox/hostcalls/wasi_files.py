@@ -451,7 +451,7 @@ def _offset(value: int) -> int:
 def _times(found: os.stat_result, accessed: int, modified: int, flags: int) -> tuple[int, int]:
     import time
 
-    if flags & w.SET_ATIME and flags & w.SET_ATIME_NOW or flags & w.SET_MTIME and flags & w.SET_MTIME_NOW:
+    if (flags & w.SET_ATIME and flags & w.SET_ATIME_NOW) or (flags & w.SET_MTIME and flags & w.SET_MTIME_NOW):
         raise _Refused(w.INVAL)
     now = time.time_ns()
     at = _offset(accessed) if flags & w.SET_ATIME else now if flags & w.SET_ATIME_NOW else found.st_atime_ns
