@@ -277,7 +277,7 @@ def rows(directory: Path, rounds: int) -> tuple[list[Row], str]:
         Row.of("50 kB into and out of guest memory", fast["50 kB in and out"], target=20),
         Row.of("3 MB guest, model inside: beyond inference", inside["model inside, beyond inference"], target=150),
         Row.of("  its inference", inside["model inside, inference"]),
-        Row.of("  a frame that does not use the model", inside["model inside, not used"]),
+        Row.of("  its instance, call and teardown alone", inside["model inside, not used"]),
         Row.of("3 MB guest, from the cache to the first result", start["from the cache"], "ms", 10),
         Row.of("  compiling it instead, in a process of its own", start["compiled, 3 MB"], "ms"),
         Row.of("  compiling 45 kB of Rust so", start["compiled, 45 kB"], "ms"),

@@ -44,7 +44,7 @@ def test_functions_that_only_refuse_are_marked(tmp_path: Path) -> None:
         write(
             tmp_path,
             """(module
-            (import "wasi_snapshot_preview1" "path_open" (func (param i32) (result i32)))
+            (import "wasi_snapshot_preview1" "sock_accept" (func (param i32) (result i32)))
             (import "wasmedge_tensorflow" "run_session" (func (param i32) (result i32))))""",
         )
     )
