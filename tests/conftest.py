@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests import processes
 
 # The same examples in every run; machines that are shared make timing checks of hypothesis meaningless.
 settings.register_profile(
@@ -37,18 +37,7 @@ def state_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture
 def free_port() -> int:
     """A port that is free for UDP and TCP on 127.0.0.1 at this moment."""
-    for _ in range(100):
-        with ExitStack() as stack:
-            stream = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
-            stream.bind(("127.0.0.1", 0))
-            port = int(stream.getsockname()[1])
-            datagram = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
-            try:
-                datagram.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-    raise AssertionError("no port is free for both UDP and TCP")
+    return processes.free_port()
 
 
 Eventually = Callable[..., None]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from nearfield.errors import GuestAbiError, GuestFailed
+from nearfield.errors import GuestFailed
 from nearfield.sandbox.abi.contract import AbiOptions
+from nearfield.sandbox.abi.exports import take_exports
 from nearfield.sandbox.callpath import Sandbox
 from nearfield.sandbox.host import Host
 from nearfield.sandbox.invocation import Invocation
@@ -33,15 +34,7 @@ class NearfieldV1:
         return None if shape.memory() is not None else "no exported memory named `memory`"
 
     def bind(self, shape: ModuleShape, options: AbiOptions) -> NearfieldV1Speaker:
-        exports = {}
-        for name, expected in _EXPORTS.items():
-            extern = shape.exports.get(name)
-            if extern is None:
-                continue
-            if extern.signature != expected:
-                raise GuestAbiError(f"export `{name}`: got {extern}, expected a function {expected}")
-            exports[name] = expected
-        return NearfieldV1Speaker(exports)
+        return NearfieldV1Speaker(take_exports(shape, _EXPORTS))
 
 
 class NearfieldV1Speaker:

@@ -11,6 +11,7 @@ Source: WASI snapshot-01 (witx), for layouts and numbers.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from struct import Struct
 from typing import Any
 
@@ -54,41 +55,42 @@ _MOST_RANDOM_BYTES = 64 * 1024
 
 def args_get(host: Host, array_pointer: int, buffer_pointer: int) -> int:
     """The arguments of a command, each with a zero byte at its end; other guests have none."""
-    for argument in _arguments(host):
-        host.memory.write_u32(array_pointer, buffer_pointer)
-        host.memory.write(buffer_pointer, argument)
-        array_pointer += 4
-        buffer_pointer += len(argument)
-    return SUCCESS
+    return _write_strings(host, _arguments(host), array_pointer, buffer_pointer)
 
 
 def args_sizes_get(host: Host, count_pointer: int, size_pointer: int) -> int:
-    arguments = _arguments(host)
-    host.memory.write_u32(count_pointer, len(arguments))
-    host.memory.write_u32(size_pointer, sum(map(len, arguments)))
+    return _write_sizes(host, _arguments(host), count_pointer, size_pointer)
+
+
+def environ_get(host: Host, array_pointer: int, buffer_pointer: int) -> int:
+    """The granted variables, as `NAME=VALUE` with a zero byte at the end of each."""
+    return _write_strings(host, _environment(host), array_pointer, buffer_pointer)
+
+
+def environ_sizes_get(host: Host, count_pointer: int, size_pointer: int) -> int:
+    return _write_sizes(host, _environment(host), count_pointer, size_pointer)
+
+
+def _write_strings(host: Host, strings: Sequence[bytes], array_pointer: int, buffer_pointer: int) -> int:
+    """The strings one after the other, and an array of pointers to them."""
+    for string in strings:
+        host.memory.write_u32(array_pointer, buffer_pointer)
+        host.memory.write(buffer_pointer, string)
+        array_pointer += 4
+        buffer_pointer += len(string)
+    return SUCCESS
+
+
+def _write_sizes(host: Host, strings: Sequence[bytes], count_pointer: int, size_pointer: int) -> int:
+    """How many strings there are, and their bytes together."""
+    host.memory.write_u32(count_pointer, len(strings))
+    host.memory.write_u32(size_pointer, sum(map(len, strings)))
     return SUCCESS
 
 
 def _arguments(host: Host) -> list[bytes]:
     process = host.call.process
     return [] if process is None else [argument.encode() + b"\0" for argument in process.arguments]
-
-
-def environ_get(host: Host, array_pointer: int, buffer_pointer: int) -> int:
-    """The granted variables, as `NAME=VALUE` with a zero byte at the end of each."""
-    for variable in _environment(host):
-        host.memory.write_u32(array_pointer, buffer_pointer)
-        host.memory.write(buffer_pointer, variable)
-        array_pointer += 4
-        buffer_pointer += len(variable)
-    return SUCCESS
-
-
-def environ_sizes_get(host: Host, count_pointer: int, size_pointer: int) -> int:
-    variables = _environment(host)
-    host.memory.write_u32(count_pointer, len(variables))
-    host.memory.write_u32(size_pointer, sum(map(len, variables)))
-    return SUCCESS
 
 
 def _environment(host: Host) -> list[bytes]:
