@@ -5,12 +5,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 TESTS ?= tests
 FUZZ_SECONDS ?= 30
+EXTRAS := .venv-extras
+EXTRA_TESTS ?= tests/unit/inference tests/unit/sandbox/hostcalls/test_wasmedge_tensorflow.py \
+    tests/property/test_host_functions.py tests/integration/test_tensorflow_guests.py
 
-.PHONY: help demo test check format fuzz guests factory-line bench bench-sandbox clean
+.PHONY: help demo test test-extras check format fuzz guests factory-line bench bench-sandbox bench-inference clean
 
 help:
 	@echo "make demo          install into .venv and run the factory line: video, zipper, sandboxed functions, results"
 	@echo "make test          install into .venv and run all tests (TESTS=tests/unit for some of them)"
+	@echo "make test-extras   install with full TensorFlow into .venv-extras (2.7 GB) and run the tests that need it"
 	@echo "make check         format, lint, types, layers"
 	@echo "make format        write the format that check wants"
 	@echo "make fuzz          search for inputs that break the sandbox (FUZZ_SECONDS=30 for each of the targets)"
@@ -18,6 +22,7 @@ help:
 	@echo "make factory-line  rebuild the demonstration's model and video (needs the training extra; long)"
 	@echo "make bench         measure, and write benchmarks/results"
 	@echo "make bench-sandbox measure the sandbox alone"
+	@echo "make bench-inference  measure models in the sandbox, with and without a network"
 	@echo "make clean         remove .venv and caches"
 
 demo: $(VENV)/installed
@@ -25,6 +30,9 @@ demo: $(VENV)/installed
 
 test: $(VENV)/installed-test
 	$(BIN)/python -m pytest $(TESTS)
+
+test-extras: $(EXTRAS)/installed
+	$(EXTRAS)/bin/python -m pytest $(EXTRA_TESTS)
 
 check: $(VENV)/installed-check
 	$(BIN)/ruff format --check src tests training benchmarks
@@ -50,14 +58,18 @@ factory-line: $(VENV)/installed
 	$(BIN)/pip install --quiet --editable '.[training]'
 	$(BIN)/python -m training.factory_line
 
-bench: $(VENV)/installed
+bench: $(VENV)/installed-test
 	$(BIN)/python -m benchmarks
 
 bench-sandbox: $(VENV)/installed
 	$(BIN)/python -m benchmarks.bench_sandbox
 
+# With the test tools come the packages that build and run the ONNX and OpenVINO models.
+bench-inference: $(VENV)/installed-test
+	$(BIN)/python -m benchmarks.bench_inference
+
 clean:
-	rm -rf $(VENV) .fuzz .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(EXTRAS) .fuzz .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 $(VENV)/created:
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else f"{sys.executable} is Python {sys.version.split()[0]}; nearfield needs 3.11 or newer: make PYTHON=/path/to/python3.11")'
@@ -83,4 +95,10 @@ $(VENV)/installed-fuzz: $(VENV)/installed-test
 $(VENV)/installed-check: $(VENV)/installed
 	@echo "installing the checking tools"
 	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[check]'
+	@touch $@
+
+$(EXTRAS)/installed: pyproject.toml
+	@echo "installing nearfield with its extras into $(EXTRAS) (about 2.7 GB)"
+	@$(PYTHON) -m venv $(EXTRAS)
+	@$(EXTRAS)/bin/pip install --quiet --disable-pip-version-check --editable '.[test,tensorflow]'
 	@touch $@

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from benchmarks import bench_sandbox
+from benchmarks import bench_inference, bench_sandbox
 
 if __name__ == "__main__":
     bench_sandbox.main()
+    bench_inference.main()

@@ -2,7 +2,7 @@
 
     make bench-sandbox        or        python -m benchmarks.bench_sandbox [--rounds N]
 
-Prints a table; writes benchmarks/results/sandbox.json and sandbox.svg.
+Prints a table; writes benchmarks/results/sandbox.json, sandbox.svg and sandbox.png.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pathlib import Path
 import wasmtime
 
 from benchmarks import sandbox_guests
-from benchmarks.chart import bars
+from benchmarks.chart import Chart
 from benchmarks.measure import ROOT, Timing, Work, describe_machine, measure, resident_bytes
 from nearfield.inference import Encoding, ModelStore
 from nearfield.sandbox import Guest, Invocation, Limits, compile_guest
@@ -182,7 +182,7 @@ def embedded(directory: Path) -> Iterator[tuple[Path, str]]:
     """A guest with a model inside, 3 MB in all, and a word on the model."""
     model = sandbox_guests.find_model(ROOT)
     content = model.read_bytes()
-    graph = ModelStore({}).from_bytes(content, Encoding.TENSORFLOWLITE)
+    graph = ModelStore({}).from_parts((content,), Encoding.TENSORFLOWLITE)
     (spec,) = graph.inputs
     text = sandbox_guests.with_model(content, spec.nbytes, spec.shape, graph.outputs[0].nbytes, LARGE_BYTES)
     yield write(directory, "embedded", text), f"{model.name}, {len(content):,} bytes"
@@ -348,13 +348,8 @@ def main() -> None:
     }
     (RESULTS / "sandbox.json").write_text(json.dumps(document, indent=2) + "\n")
     shown = [row for row in report if row.name.startswith("frame: upper")]
-    (RESULTS / "sandbox.svg").write_text(
-        bars(
-            "One 50 kB frame to upper case, by each way",
-            [(row.name.removeprefix("frame: upper 50 kB, "), row.median) for row in shown],
-            "us",
-        )
-    )
+    values = [(row.name.removeprefix("frame: upper 50 kB, "), row.median) for row in shown]
+    Chart("One 50 kB frame to upper case, by each way", values, "us").write(RESULTS / "sandbox")
 
 
 if __name__ == "__main__":

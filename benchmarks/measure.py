@@ -8,7 +8,7 @@ import platform
 import statistics
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,14 +17,43 @@ ROOT = Path(__file__).parents[1]
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Seconds for one call, over rounds: the median round, and the best one, which others disturbed least."""
+    """Seconds for one call, over rounds: the median round, and the best one, which others disturbed least.
+
+    Attributes:
+        rounds_s: all rounds in order; empty for a difference.
+        cpu_rounds_s: processor time of this process for one call, likewise; empty where it was not measured.
+    """
 
     median_s: float
     best_s: float
+    rounds_s: tuple[float, ...] = ()
+    cpu_rounds_s: tuple[float, ...] = ()
+
+    @classmethod
+    def of(cls, rounds_s: Sequence[float], cpu_rounds_s: Sequence[float] = ()) -> Timing:
+        """From what one call took in each round."""
+        return cls(statistics.median(rounds_s), min(rounds_s), tuple(rounds_s), tuple(cpu_rounds_s))
 
     def minus(self, other: Timing) -> Timing:
         """What is beyond `other`."""
         return Timing(self.median_s - other.median_s, self.best_s - other.best_s)
+
+    def speed_against(self, other: Timing) -> float:
+        """Speed as a multiple of the speed of `other`, which was measured in the same rounds.
+
+        The median over rounds: what disturbs a whole round disturbs both sides of its ratio.
+        """
+        return _median_ratio(other.rounds_s, self.rounds_s)
+
+    def thrift_against(self, other: Timing) -> float | None:
+        """As `speed_against`, by processor time: on a busy machine the better measure. None where it is not known."""
+        if not self.cpu_rounds_s or not other.cpu_rounds_s:
+            return None
+        return _median_ratio(other.cpu_rounds_s, self.cpu_rounds_s)
+
+
+def _median_ratio(of: Sequence[float], to: Sequence[float]) -> float:
+    return statistics.median(above / below for above, below in zip(of, to, strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,16 +72,19 @@ class Work:
 def measure(works: Mapping[str, Work], rounds: int) -> dict[str, Timing]:
     """Time each work in every round, so that a busy moment hits all of them alike. The first round is a warm-up."""
     seconds: dict[str, list[float]] = {name: [] for name in works}
+    cpu: dict[str, list[float]] = {name: [] for name in works}
     gc.disable()
     try:
         for number in range(rounds + 1):
             for name, work in works.items():
+                cpu_before_s = time.process_time()
                 taken = _time(work)
                 if number:
                     seconds[name].append(taken)
+                    cpu[name].append((time.process_time() - cpu_before_s) / work.calls)
     finally:
         gc.enable()
-    return {name: Timing(statistics.median(taken), min(taken)) for name, taken in seconds.items()}
+    return {name: Timing.of(taken, cpu[name]) for name, taken in seconds.items()}
 
 
 def _time(work: Work) -> float:

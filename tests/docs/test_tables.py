@@ -8,13 +8,15 @@ from collections.abc import Iterator
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 
 from nearfield.cli.app import COMMANDS
 from nearfield.config import Workflow, format_duration, format_size
 from nearfield.frame.header import HEADER_BYTES
 from nearfield.sandbox.abi.detection import ABIS
-from nearfield.sandbox.hostcalls import nearfield_v1
+from nearfield.sandbox.hostcalls import nearfield_v1, wasi_nn, wasmedge_tensorflow_b, wasmedge_tensorflowlite_b
+from nearfield.sandbox.hostcalls.tensors import number_fits
 from tests.docs.reader import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -133,3 +135,21 @@ def test_every_import_of_the_guest_abi_is_documented(function: Any) -> None:
     assert function.name in documented
     parameters = len(re.findall(r"\w+", documented[function.name].partition("->")[0]))
     assert parameters == len(function.signature.params)
+
+
+def test_types_of_tensors_are_those_that_inputs_take() -> None:
+    (types,) = [part for part in ABI.split("\n\n") if part.startswith("| | f16 |")]
+    names, _, *rows = [[cell.strip() for cell in line.split("|")[2:-1]] for line in types.splitlines()]
+    full = {"f": "float", "i": "int", "u": "uint"}
+    for place, name in enumerate(names):
+        dtype = np.dtype(name if name == "bool" else full[name[0]] + name[1:])
+        written = {int(row[place]) for row in rows if row[place]}
+        assert written == {number for number in range(256) if number_fits(number, dtype)}, name
+
+
+@pytest.mark.parametrize("module", [wasi_nn, wasmedge_tensorflowlite_b, wasmedge_tensorflow_b])
+def test_every_function_of_a_host_module_has_a_row(module: Any) -> None:
+    section = ABI.split(f"\n## `{module.MODULE}`\n", 1)[1].split("\n## ", 1)[0]
+    rows = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
+    named = {name.partition("(")[0] for cell in rows for name in code_in(cell)}
+    assert named == {entry.name for entry in module.FUNCTIONS}

@@ -18,6 +18,7 @@ import pytest
 
 from nearfield import Source
 from nearfield.containment import host_report
+from nearfield.sandbox.written_pages import page_map
 from tests.processes import PARTS, RECOGNISE, UPPERCASE, Commands, Node, children_of, is_alive, nearfield, poll
 
 HOST = host_report()
@@ -30,9 +31,12 @@ CHILD = """
 import ctypes, errno, json, os, resource, signal, socket, subprocess, sys, threading
 from pathlib import Path
 from nearfield.containment import PythonInstallation, apply, plan_for_guest, seal
+from nearfield.sandbox.written_pages import page_map
 from nearfield.supervised import end_with_supervisor
 
 end_with_supervisor()
+pages = page_map()
+touched = bytearray(1 << 20)
 folder, port = Path(sys.argv[1]), int(sys.argv[2])
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -95,6 +99,7 @@ actions = {
     "read granted data": (folder / "data" / "x").read_text,
     "change granted data": lambda: (folder / "data" / "x").write_text("y"),
     "make a granted directory": (folder / "out" / "new").mkdir,
+    "tell which of its pages were written to": lambda: pages and str(bool(pages.written(id(touched), 8))),
     "import a module": lambda: __import__("mailbox"),
     "resolve a name": lambda: socket.getaddrinfo("localhost", 1),
     "keep compiled code": lambda: (folder / "modules" / "a").write_text("1"),
@@ -154,6 +159,7 @@ ALLOWED = {
     "read the own key": "done",
     "read granted data": "fine",
     "make a granted directory": "done",
+    "tell which of its pages were written to": "True" if page_map() else "done",
     "import a module": "done",
     "resolve a name": "done",
     "keep compiled code": 1,

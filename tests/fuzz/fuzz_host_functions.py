@@ -14,9 +14,12 @@ import atheris
 with atheris.instrument_imports(include=["nearfield"]):
     import nearfield.sandbox.hostcalls  # noqa: F401 - instrumented by being imported here first
 
+from nearfield.inference.tensorflow_runtime import is_installed
 from nearfield.sandbox.hostcalls.registry import FUNCTIONS
 from tests.unit.inference.conftest import TinyModels
-from tests.unit.sandbox.driver import INTERESTING, SIZE, U32, U64, Driver
+from tests.unit.inference.tensorflow_models import scaler
+from tests.unit.sandbox.driver import INTERESTING, SIZE, U32, U64, Carried, Driver
+from tests.unit.sandbox.hostcalls.formats import onnx_adder, openvino_scaler
 from tests.unit.sandbox.kit import named_models
 
 CALLED = [entry for entry in FUNCTIONS if entry.name != "proc_exit"]
@@ -27,7 +30,9 @@ _model = TinyModels().adder()
 _models = named_models(_directory, {"adder": _model}, "sum\nb\nc\nd\n")
 _models.load_all()
 (_directory / "driven").mkdir()
-_driver = Driver(_models, _model, _directory / "driven")
+# One handle of every kind is open at the beginning: of TensorFlow's only where it is installed.
+_carried = Carried(onnx_adder(), openvino_scaler(_directory), scaler() if is_installed() else b"")
+_driver = Driver(_models, _model, _directory / "driven", _carried)
 
 
 def argument(source: atheris.FuzzedDataProvider, kind: str) -> int:

@@ -10,16 +10,21 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nearfield.inference import ModelStore
+from nearfield.inference.tensorflow_runtime import is_installed
 from nearfield.sandbox.callpath import HostImport
 from nearfield.sandbox.host import Host
+from nearfield.sandbox.hostcalls import tensorflow_sessions, tflite_sessions
 from nearfield.sandbox.hostcalls.registry import FUNCTIONS
-from nearfield.sandbox.hostcalls.wasi_nn import OpenGraph
+from nearfield.sandbox.hostcalls.wasi_nn_types import OpenContext, OpenGraph
 from nearfield.sandbox.memory import OutOfBounds
 from nearfield.sandbox.signature import Signature
 from tests.unit.inference.conftest import TinyModels
-from tests.unit.sandbox.driver import INTERESTING, NAME_AT, SIZE, U32, U64, Driver, declared
+from tests.unit.inference.tensorflow_models import scaler
+from tests.unit.sandbox.driver import INTERESTING, NAME_AT, SIZE, U32, U64, Carried, Driver, declared
+from tests.unit.sandbox.hostcalls.formats import onnx_adder, openvino_scaler
 from tests.unit.sandbox.kit import named_models
 
+TENSORFLOW_MODULES = (tensorflow_sessions.MODULE, tflite_sessions.MODULE)
 CALLED = [entry for entry in FUNCTIONS if entry.name != "proc_exit"]
 
 i32s = st.one_of(
@@ -35,6 +40,19 @@ i64s = st.one_of(i32s, st.sampled_from((2**32, 2**63 - 1, 2**63, U64)), st.integ
 def steps(draw: st.DrawFn) -> tuple[HostImport, tuple[int, ...]]:
     entry = draw(st.sampled_from(CALLED))
     return entry, tuple(draw(i32s if kind == "i32" else i64s) for kind in entry.signature.params)
+
+
+INFERENCE = [entry for entry in CALLED if entry.module in ("wasi_ephemeral_nn", *TENSORFLOW_MODULES)]
+
+
+@st.composite
+def inference_steps(draw: st.DrawFn) -> tuple[HostImport, tuple[int, ...]]:
+    """A call of what works on handles; the first argument is often one that is open."""
+    entry = draw(st.sampled_from(INFERENCE))
+    first = st.one_of(st.integers(0, 10), i32s)
+    kinds = entry.signature.params
+    rest = tuple(draw(i32s if kind == "i32" else i64s) for kind in kinds[1:])
+    return entry, (draw(first), *rest)
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +74,13 @@ def call(driver: Driver, module: str, name: str, *values: int) -> int | None:
     return driver.call(entry, values)
 
 
+@pytest.fixture(scope="module")
+def carried(tmp_path_factory: pytest.TempPathFactory) -> Carried:
+    """Models of every format that this environment can run."""
+    graph = scaler() if is_installed() else b""
+    return Carried(onnx_adder(), openvino_scaler(tmp_path_factory.mktemp("openvino")), graph)
+
+
 @settings(max_examples=300, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(st.lists(steps(), max_size=12))
 def test_any_sequence_of_calls_changes_only_what_it_may(
@@ -65,6 +90,38 @@ def test_any_sequence_of_calls_changes_only_what_it_may(
     try:
         for entry, values in calls:
             driver.call(entry, values)
+    finally:
+        driver.close()
+
+
+@settings(max_examples=200, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(st.lists(inference_steps(), max_size=16))
+def test_any_sequence_of_calls_with_models_of_every_format_changes_only_what_it_may(
+    models: ModelStore,
+    carried: Carried,
+    tmp_path_factory: pytest.TempPathFactory,
+    calls: list[tuple[HostImport, tuple[int, ...]]],
+) -> None:
+    driver = Driver(models, TinyModels().adder(), tmp_path_factory.mktemp("driven"), carried)
+    try:
+        for entry, values in calls:
+            driver.call(entry, values)
+    finally:
+        driver.close()
+
+
+def test_with_models_of_every_format_the_first_instance_holds_all_kinds_of_handles(
+    models: ModelStore, carried: Carried, tmp_path: Path
+) -> None:
+    driver = Driver(models, TinyModels().adder(), tmp_path, carried)
+    try:
+        kinds = [type(driver.first.handles.get(number, object)) for number in range(1, 10)]  # type: ignore[type-var]
+        expected = [OpenGraph, OpenContext] * 3 + [tflite_sessions.Session]
+        if carried.tensorflow:
+            expected += [tensorflow_sessions.Session, tensorflow_sessions.OutputTensor]
+        assert kinds[: len(expected)] == expected
+        driver.reset()
+        assert len(driver.first.handles) == len(expected)
     finally:
         driver.close()
 

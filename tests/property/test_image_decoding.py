@@ -10,9 +10,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from nearfield.errors import MediaError
-from nearfield.media import Resampling, decode_image
+from nearfield.media import ImageLimits, Layout, Resampling, decode_image
 
 ALL = frozenset({"jpeg", "png", "webp"})
+
+# A flipped bit may declare a large picture, which is allowed, and takes long.
+LIMITS = ImageLimits(max_pixels=1_000_000)
 
 SIZES = st.tuples(st.integers(1, 40), st.integers(1, 40))
 
@@ -49,11 +52,14 @@ PICTURE_NUMBERS = st.integers(0, len(PICTURES) - 1)
 
 def decodes_or_refuses(data: bytes, size_wh: tuple[int, int], resampling: Resampling) -> None:
     """The invariant. Any other exception, and any warning, fails the test."""
-    try:
-        result = decode_image(data, size_wh, formats=ALL, resampling=resampling)
-    except MediaError:
-        return
-    assert (result.shape, result.dtype) == ((size_wh[1], size_wh[0], 3), np.uint8)
+    for exact, layout in ((False, Layout.RGB8), (True, Layout.BGR32F)):
+        try:
+            result = decode_image(
+                data, size_wh, formats=ALL, resampling=resampling, exact=exact, layout=layout, limits=LIMITS
+            )
+        except MediaError:
+            continue
+        assert (result.shape, result.dtype) == ((size_wh[1], size_wh[0], 3), layout.dtype)
 
 
 @REPEATABLE
@@ -87,6 +93,18 @@ def test_damaged_pictures_give_a_picture_or_a_media_error(
         damaged[int(place * len(damaged))] = value
     decodes_or_refuses(bytes(damaged), size_wh, resampling)
     decodes_or_refuses(bytes(damaged[: int(keep * len(damaged))]), size_wh, resampling)
+
+
+@REPEATABLE
+@given(
+    PICTURE_NUMBERS, st.lists(st.floats(0, 1, exclude_max=True), min_size=1, max_size=20), st.sampled_from(Resampling)
+)
+def test_flipped_bits_give_a_picture_or_a_media_error(number: int, places: list[float], resampling: Resampling) -> None:
+    damaged = bytearray(PICTURES[number])
+    for place in places:
+        bit = int(place * len(damaged) * 8)
+        damaged[bit // 8] ^= 1 << bit % 8
+    decodes_or_refuses(bytes(damaged), (9, 7), resampling)
 
 
 @REPEATABLE

@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from nearfield import containment
 from nearfield.containment import ContainmentPlan, ContainmentReport, PythonInstallation, plan_for_guest
-from nearfield.inference import ModelSource
+from nearfield.inference import Device, ModelSource
 from nearfield.sandbox import Grants
+from nearfield.sandbox.written_pages import page_map
 from nearfield.supervised import is_supervised
 from nearfield.transport import Identity, parse_address
 
@@ -43,7 +44,7 @@ def contain(
     Raises:
         UsageError: `zipper` is ill-formed. Nothing was done then.
     """
-    files = [path for model in models.values() for path in (model.path, model.labels) if path is not None]
+    files = [path for model in models.values() for path in model.files()]
     plan: ContainmentPlan = plan_for_guest(
         guest,
         models=files,
@@ -56,10 +57,21 @@ def contain(
         model_bytes=sum(path.stat().st_size for path in files),
         granted_readable=[directory.host for directory in grants.directories if not directory.write],
         granted_writable=[directory.host for directory in grants.directories if directory.write],
+        gpu_devices=gpu_devices(models.values()),
     )
+    # Cannot be opened any more once this process hides its memory.
+    page_map()
     # For the unlinked file that holds back a line of LiteRT's, here and where models are tried out.
     os.environ["TMPDIR"] = str(cache)
     return containment.apply(plan)
+
+
+def gpu_devices(models: Iterable[ModelSource], devices: Path = Path("/dev")) -> list[Path]:
+    """Device files of graphics processors, when one of the models may compute there; that is never the default."""
+    if all(model.device is Device.CPU for model in models):
+        return []
+    # `nvidia0`, `nvidiactl`, `nvidia-uvm`; beside them, in directories, what only administrators need.
+    return sorted(path for path in devices.glob("nvidia*") if not path.is_dir())
 
 
 class RenewalWatch:

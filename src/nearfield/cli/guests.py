@@ -2,45 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal
 
 from nearfield import containment
+from nearfield.cli.concurrency import batching_graphs, frames_at_a_time, sandboxes_bytes
 from nearfield.cli.contained import contain, log_containment
-from nearfield.errors import ConfigError, UsageError
+from nearfield.cli.model_options import ModelOptions, model_sources
 from nearfield.frame import MAX_TAG, RESERVED_TAGS
 from nearfield.function import Handler
 from nearfield.function.guest import GuestFunction
-from nearfield.inference import ModelSource, ModelStore
-from nearfield.sandbox import Grants, Guest, Limits, Watchdog, compile_guest
+from nearfield.inference import ModelStore
+from nearfield.sandbox import Grants, Guest, Limits, PictureRules, Watchdog, compile_guest, prepare_for
+from nearfield.sandbox.callpath import FastPath, call_path
 from nearfield.transport import Identity, StateDirectory
-
-DEFAULT_MODEL = "default"
-
-Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, slots=True)
 class GuestOptions:
-    """Options of `nearfield run` for guests.
-
-    Attributes:
-        models, labels, threads: `[NAME=]VALUE` each; without a name, the model `default`.
-    """
+    """Options of `nearfield run` for guests."""
 
     path: Path
     name: str
     observe: tuple[int, ...]
     emit: tuple[int, ...]
-    models: tuple[str, ...]
-    labels: tuple[str, ...]
-    threads: tuple[str, ...]
+    models: ModelOptions
     entry: str | None
     instance: Literal["frame", "worker"]
     limits: Limits
     grants: Grants
+    pictures: PictureRules
     allow_precompiled: bool
 
 
@@ -60,7 +54,8 @@ def load_guest(options: GuestOptions, *, identity: Identity, zipper: str) -> tup
     """
     state = StateDirectory.from_environment()
     cache, record = state.ensure("modules"), state.ensure("models")
-    sources = model_sources(options.models, options.labels, options.threads)
+    sources = model_sources(options.models)
+    at_a_time = frames_at_a_time(options.instance, sources, has_fast_path=isinstance(call_path(), FastPath))
     contained = contain(
         options.path,
         sources,
@@ -69,7 +64,7 @@ def load_guest(options: GuestOptions, *, identity: Identity, zipper: str) -> tup
         cache=cache,
         record=record,
         grants=options.grants,
-        memory_bytes=options.limits.memory_bytes,
+        memory_bytes=sandboxes_bytes(options.limits.memory_bytes, at_a_time),
         module_bytes=options.limits.module_bytes,
     )
     store = ModelStore(sources, probe_record=record / "admitted")
@@ -81,23 +76,28 @@ def load_guest(options: GuestOptions, *, identity: Identity, zipper: str) -> tup
         allow_precompiled=options.allow_precompiled,
         where=f"function `{options.name}`: {options.path}",
     )
+    prepare_for(compiled)
     # Models were tried out, and the module was compiled, in processes of their own: from here on there are no more,
     # and the guest has not run yet.
     sealed = containment.seal(contained)
-    guest = Guest.load(
+    load = functools.partial(
+        Guest.load,
         compiled,
         name=options.name,
         models=store,
         limits=options.limits,
         grants=options.grants,
+        pictures=options.pictures,
         emit=frozenset(options.emit) or None,
         result_tag=result_tag(options.observe, options.emit),
         entry=options.entry,
         instance=options.instance,
         watchdog=Watchdog.for_worker(),
     )
+    guests = [load() for _ in range(at_a_time)]
     log_containment(sealed)
-    return GuestFunction(options.name, guest), guest.observes
+    batching = batching_graphs(store) if at_a_time > 1 else ()
+    return GuestFunction(options.name, *guests, batching=batching), guests[0].observes
 
 
 def result_tag(observe: Sequence[int], emit: Sequence[int]) -> int | None:
@@ -107,44 +107,3 @@ def result_tag(observe: Sequence[int], emit: Sequence[int]) -> int | None:
     if not observe or observe[0] + 1 > MAX_TAG or observe[0] + 1 in RESERVED_TAGS:
         return None
     return observe[0] + 1
-
-
-def model_sources(models: Sequence[str], labels: Sequence[str], threads: Sequence[str]) -> dict[str, ModelSource]:
-    """Models by name, from `[NAME=]VALUE` options.
-
-    Raises:
-        UsageError: a name twice, labels or threads for a model that is not given, threads that are no number.
-    """
-    paths = _named("--model", models, Path)
-    label_paths = _named("--labels", labels, Path)
-    counts = _named("--threads", threads, _thread_count)
-    for option, names in (("--labels", label_paths), ("--threads", counts)):
-        for name in names:
-            if name not in paths:
-                known = ", ".join(f"`{known}`" for known in paths) or "none"
-                raise UsageError(f"{option}: no model `{name}`; given: {known}")
-    for name, path in [*paths.items(), *label_paths.items()]:
-        if not path.is_file():
-            raise ConfigError(f"model `{name}`: cannot read `{path}`: no such file")
-    return {
-        name: ModelSource(path=path, labels=label_paths.get(name), threads=counts.get(name, 1))
-        for name, path in paths.items()
-    }
-
-
-def _named(option: str, values: Sequence[str], read: Callable[[str], Value]) -> dict[str, Value]:
-    named: dict[str, Value] = {}
-    for value in values:
-        name, equals, rest = value.partition("=")
-        if not equals or "/" in name:  # a path may hold an equals sign
-            name, rest = DEFAULT_MODEL, value
-        if name in named:
-            raise UsageError(f"{option}: `{name}` is given twice")
-        named[name] = read(rest)
-    return named
-
-
-def _thread_count(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 256:
-        raise UsageError(f"--threads: got `{text}`, expected 1 to 256")
-    return int(text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -68,21 +69,31 @@ def _print(path: Path, report: GuestReport) -> None:
     memory = _memory(report)
     if memory:
         say(f"  memory      {memory}")
-    by_module: dict[str, list[ImportReport]] = defaultdict(list)
-    for entry in report.imports:
-        by_module[entry.module].append(entry)
-    for module, entries in by_module.items():
-        known = [entry.name for entry in entries if entry.why_not is None]
-        if known:
-            provider = entries[0].satisfied_by or module
-            say(f"  imports     {module}: {', '.join(known)}" + ("" if provider == module else f"  (by {provider})"))
-        for entry in entries:
-            if entry.why_not is not None:
-                say(f"  missing     {module}.{entry.name} {entry.signature}: {entry.why_not}")
+    for line in describe_imports(report.imports):
+        say(line)
     if report.could_use:
         say(f"  could use   {', '.join(report.could_use)}, where granted")
     say(f"  exports     {', '.join(export.name for export in report.exports) or 'none'}")
     say(f"  would run   {'yes' if report.would_run else f'no: {report.why_not}'}")
+
+
+def describe_imports(imports: Sequence[ImportReport]) -> list[str]:
+    """A line for each module and what answers it, and one for each import that nothing answers. Pure."""
+    answered: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for entry in imports:
+        if entry.satisfied_by is not None:
+            answered[entry.module, entry.satisfied_by].append(entry.name)
+    lines = []
+    for (module, provider), names in answered.items():
+        # Nearly always the module of that name answers, and all there is to say is a note.
+        by = provider.removeprefix(module).strip() if provider.startswith(f"{module} (") else f"(by {provider})"
+        lines.append(f"  imports     {module}: {', '.join(names)}" + ("" if provider == module else f"  {by}"))
+    lines += [
+        f"  missing     {entry.module}.{entry.name} {entry.signature}: {entry.why_not}"
+        for entry in imports
+        if entry.why_not is not None
+    ]
+    return lines
 
 
 def _memory(report: GuestReport) -> str | None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from nearfield.cli import options, sandbox_options
+from nearfield.cli import model_options, options, sandbox_options
 from nearfield.cli.output import say, say_json
 from nearfield.cli.stopping import Stopping
 from nearfield.errors import NearfieldError, UsageError
@@ -46,16 +46,6 @@ Emit = Annotated[
         "of results from guests that name none; default: the observed tag + 1.",
     ),
 ]
-Model = Annotated[
-    list[str] | None,
-    typer.Option("--model", metavar="[NAME=]PATH", help="A model the guest may use; the first is also `default`."),
-]
-Labels = Annotated[
-    list[str] | None, typer.Option("--labels", metavar="[NAME=]PATH", help="Class names of a model, one a line.")
-]
-Threads = Annotated[
-    list[str] | None, typer.Option("--threads", metavar="[NAME=]N", help="Threads of one inference; default 1.")
-]
 Entry = Annotated[str | None, typer.Option(metavar="EXPORT", help="Export to call, for guests that leave a choice.")]
 Instance = Annotated[
     str, typer.Option(metavar="frame|worker", help="A fresh sandbox for every frame, or one that keeps its memory.")
@@ -71,9 +61,13 @@ def run(
     observe: Observe = None,
     emit: Emit = None,
     zipper: options.Zipper = DEFAULT_ZIPPER,
-    model: Model = None,
-    labels: Labels = None,
-    threads: Threads = None,
+    model: model_options.Model = None,
+    labels: model_options.Labels = None,
+    sha256: model_options.Sha256 = None,
+    backend: model_options.BackendName = None,
+    device: model_options.DeviceName = None,
+    threads: model_options.Threads = None,
+    batch: model_options.Batch = None,
     entry: Entry = None,
     instance: Instance = "frame",
     deadline: Deadline = "1s",
@@ -86,6 +80,8 @@ def run(
     clock_resolution: sandbox_options.ClockResolution = "1us",
     random_seed: sandbox_options.RandomSeed = None,
     http_host: sandbox_options.HttpHost = None,
+    pixels: sandbox_options.Pixels = "auto",
+    exact_pixels: sandbox_options.ExactPixels = False,
     allow_precompiled: sandbox_options.AllowPrecompiled = False,
     namespace: options.Namespace = "default",
     ca: options.Ca = None,
@@ -102,6 +98,9 @@ def run(
     observed = options.tags_of("--observe", observe)
     allowed = options.tags_of("--emit", emit)
     identity = options.identity_of(ca, certificate, key)
+    models = model_options.ModelOptions(
+        *(tuple(given or ()) for given in (model, labels, sha256, backend, device, threads, batch))
+    )
     if _is_guest(target):
         # No thread of numpy's may exist before containment, which could not reach it.
         os.environ["OPENBLAS_NUM_THREADS"] = "1"
@@ -118,13 +117,12 @@ def run(
                 name=check_name("function", function),
                 observe=observed,
                 emit=allowed,
-                models=tuple(model or ()),
-                labels=tuple(labels or ()),
-                threads=tuple(threads or ()),
+                models=models,
                 entry=entry,
                 instance=_instance(instance),
                 limits=sandbox_options.limits_of(deadline, memory, limit),
                 grants=sandbox_options.grants_of(env, dir, writable_dir, clock_resolution, random_seed, http_host),
+                pictures=sandbox_options.pictures_of(pixels, exact_pixels),
                 allow_precompiled=allow_precompiled,
             ),
             identity=identity,

@@ -18,7 +18,7 @@ from nearfield.supervise import GUEST_ENVIRONMENT_VARIABLE
 
 if TYPE_CHECKING:
     # Its engines start threads when they are imported, which must come after what contains this process.
-    from nearfield.sandbox import Directory, Grants, Limits
+    from nearfield.sandbox import Directory, Grants, Limits, PictureRules
 
 Limit = Annotated[
     list[str] | None,
@@ -58,6 +58,16 @@ RandomSeed = Annotated[
 HttpHost = Annotated[
     list[str] | None,
     typer.Option("--http-host", metavar="HOST[:PORT]", help="Host that the guest may send HTTP requests to."),
+]
+Pixels = Annotated[
+    str,
+    typer.Option(
+        metavar="auto|align-corners|smooth",
+        help="How pictures are scaled: as WasmEdge up to 0.14 does, as from 0.15 on, or as the imported function's.",
+    ),
+]
+ExactPixels = Annotated[
+    bool, typer.Option("--exact-pixels", help="Scale pictures to the last bit as the original, from full size: slower.")
 ]
 AllowPrecompiled = Annotated[
     bool,
@@ -116,6 +126,23 @@ def grants_of(
         )
     except ValueError as error:
         raise UsageError(str(error)) from error
+
+
+def pictures_of(pixels: str, exact: bool) -> PictureRules:
+    """How pictures become pixels, from options.
+
+    Raises:
+        UsageError: there is no such rule.
+    """
+    from nearfield.media import Resampling
+    from nearfield.sandbox import PictureRules
+
+    if pixels == "auto":
+        return PictureRules(None, exact)
+    try:
+        return PictureRules(Resampling(pixels), exact)
+    except ValueError:
+        raise UsageError(f"--pixels: got `{pixels}`, expected auto, align-corners or smooth") from None
 
 
 def _directory(option: str, text: str, write: bool) -> Directory:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
+from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed
 
 from nearfield.cli import options
 from nearfield.cli.output import say, say_json
 from nearfield.version import __version__
 
-_ENGINES = ("eclipse-zenoh", "wasmtime", "ai-edge-litert", "av")
+_ENGINES = ("eclipse-zenoh", "wasmtime", "ai-edge-litert", "onnxruntime", "onnxruntime-gpu", "openvino", "av")
 
 
 def version(json: options.Json = False) -> None:
@@ -23,5 +25,9 @@ def version(json: options.Json = False) -> None:
 
 
 def engine_versions() -> dict[str, str]:
-    """Versions of the native engines, by the name of their package."""
-    return {name: installed(name) for name in _ENGINES}
+    """Versions of the native engines that are installed, by the name of their package."""
+    versions = {}
+    for name in _ENGINES:
+        with contextlib.suppress(PackageNotFoundError):
+            versions[name] = installed(name)
+    return versions

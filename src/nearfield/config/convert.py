@@ -20,6 +20,7 @@ from nearfield.errors import UsageError
 from nearfield.frame.names import is_name
 from nearfield.frame.tag import MAX_TAG, parse_tag
 
+_SHA256 = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9\-.]{0,252})", re.ASCII)
 _BAD: Final[Any] = object()  # stands for a value that gave a finding
 
@@ -200,6 +201,10 @@ def _read_path(value: Any) -> Any:
     return value if isinstance(value, str) and value.strip() and value.isprintable() else _BAD
 
 
+def _read_sha256(value: Any) -> Any:
+    return value.lower() if isinstance(value, str) and _SHA256.fullmatch(value) else _BAD
+
+
 def _read_host(value: Any) -> Any:
     if not isinstance(value, str):
         return _BAD
@@ -216,6 +221,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "size": _by(parse_size),
     "path": _read_path,
     "host": _read_host,
+    "sha256": _read_sha256,
 }
 _EXPECTED = {
     "name": NAME_EXPECTED,
@@ -224,4 +230,5 @@ _EXPECTED = {
     "size": f"{SIZE_EXPECTED}, above 0",
     "path": "a path",
     "host": "an address or host name, without port",
+    "sha256": "64 hexadecimal digits, in quotes",
 }

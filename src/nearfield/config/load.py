@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from nearfield.config.convert import convert_workflow
-from nearfield.config.findings import Finding, location
+from nearfield.config.findings import Finding, Lines, location
 from nearfield.config.schema import Workflow
 from nearfield.config.validate import validate_files, validate_workflow
 from nearfield.config.yaml import MAX_BYTES, YamlRefused, read_yaml
@@ -40,10 +40,12 @@ class WorkflowCheck:
     Attributes:
         workflow: None when an error keeps it from being built.
         findings: errors and warnings in the order of their lines.
+        lines: of every value in the file, for further checks.
     """
 
     workflow: Workflow | None
     findings: tuple[Finding, ...]
+    lines: Lines = field(default_factory=dict)
 
     @property
     def errors(self) -> tuple[Finding, ...]:
@@ -93,4 +95,4 @@ def check_content(content: bytes, *, base: Path, files: bool = False) -> Workflo
         findings += validate_workflow(workflow, document.lines)
         if files:
             findings += validate_files(workflow, document.lines)
-    return WorkflowCheck(workflow, tuple(sorted(findings, key=lambda finding: finding.line or 0)))
+    return WorkflowCheck(workflow, tuple(sorted(findings, key=lambda finding: finding.line or 0)), document.lines)

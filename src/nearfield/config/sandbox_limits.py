@@ -12,7 +12,7 @@ from nearfield.config.quantities import format_duration, parse_duration, parse_s
 from nearfield.config.schema import SandboxConfig
 from nearfield.errors import UsageError
 
-_NO_LIMITS = frozenset({"instance", "allow_precompiled", "grants"})
+_NO_LIMITS = frozenset({"instance", "pixels", "exact_pixels", "allow_precompiled", "grants"})
 
 
 def format_limits(sandbox: SandboxConfig) -> list[str]:

@@ -22,6 +22,7 @@ Duration = Annotated[float, Meta(extra={"reads": "duration"}, extra_json_schema=
 Size = Annotated[int, Meta(extra={"reads": "size"}, extra_json_schema={"written": "size"}, ge=1)]
 FilePath = Annotated[Path, Meta(extra={"reads": "path"}, extra_json_schema={"written": "path"})]
 Text = Annotated[str, Meta(min_length=1, max_length=200)]
+Sha256 = Annotated[str, Meta(extra={"reads": "sha256"}, extra_json_schema={"written": "sha256"})]
 
 
 class DeliveryConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -80,6 +81,9 @@ class SandboxConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
     Attributes:
         instance: `frame`: a fresh sandbox for each frame; `worker`: one that keeps its memory between frames.
+        pixels: how pictures are scaled: `align-corners` as WasmEdge up to 0.14, `smooth` as WasmEdge from 0.15 on,
+            `auto`: as the one that the imported function comes from.
+        exact_pixels: to the last bit as the original, at full size first.
         allow_precompiled: run compiled code from a file, which is native code outside of every sandbox.
         grants: what it gets of this machine.
     """
@@ -98,9 +102,14 @@ class SandboxConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     files: Annotated[int, Meta(ge=1, le=1024)] = 32
     model_bytes: Size = field(default=64 * 2**20, name="loaded_models")
     models_total_bytes: Size = field(default=256 * 2**20, name="loaded_models_total")
+    picture_bytes: Size = field(default=16 * 2**20, name="picture")
+    picture_pixels: Annotated[int, Meta(ge=1, le=2**28)] = 4096 * 4096
+    picture_scans: Annotated[int, Meta(ge=1, le=65536)] = 64
     module_bytes: Size = field(default=64 * 2**20, name="module")
     compile_s: Duration = field(default=30.0, name="compile_time")
     compile_memory_bytes: Size = field(default=2 * 2**30, name="compile_memory")
+    pixels: Literal["auto", "align-corners", "smooth"] = "auto"
+    exact_pixels: bool = False
     allow_precompiled: bool = False
     grants: GrantsConfig = GrantsConfig()
 
@@ -130,17 +139,38 @@ class FunctionConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     credits: Annotated[int, Meta(ge=1, le=64)] = 2
 
 
+class BatchConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How frames are put together for one inference.
+
+    Attributes:
+        max_frames: at most this many.
+        wait_s: the longest that the first of them waits for others.
+    """
+
+    max_frames: Annotated[int, Meta(ge=1, le=256)] = field(default=8, name="max")
+    wait_s: Duration = field(default=0.002, name="wait")
+
+
 class ModelConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A model file.
 
     Attributes:
+        path: for OpenVINO the XML; the weights lie beside it, with the ending `.bin`.
         labels: a text file with one class name a line.
+        sha256: of the file, verified when it is loaded; for OpenVINO of the XML followed by the weights.
+        backend: None: as the file itself tells.
+        device: where it computes; `auto` takes the CPU where there is no CUDA, and says so.
         threads: that one inference may use.
+        batch: None: one frame at a time.
     """
 
     path: FilePath
     labels: FilePath | None = None
+    sha256: Sha256 | None = None
+    backend: Literal["litert", "onnxruntime", "openvino"] | None = None
+    device: Literal["cpu", "cuda", "auto"] = "cpu"
     threads: Annotated[int, Meta(ge=1, le=256)] = 1
+    batch: BatchConfig | None = None
 
 
 class CertificateConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -35,6 +35,7 @@ def validate_workflow(workflow: Workflow, lines: Lines = NO_LINES) -> list[Findi
     _check_functions(workflow, check)
     _check_tags(workflow, check)
     _check_flow(workflow, check)
+    _check_devices(workflow, check)
     _check_peers(workflow, check)
     return check.findings
 
@@ -71,6 +72,7 @@ def _check_functions(workflow: Workflow, check: _Check) -> None:
             check.error((*path, "name"), f"`{function.name}` is already the name of functions[{first[function.name]}]")
         first.setdefault(function.name, index)
         _check_models(function, workflow, path, check)
+        _check_batches(function, workflow, path, check)
         _check_grants(function.sandbox.grants, (*path, "sandbox", "grants"), check)
         if function.delivery.mode == "complete" and function.delivery.max_age_s is not None:
             check.error((*path, "delivery", "max_age"), "only for mode `live`; in `complete` no frame grows stale")
@@ -85,6 +87,17 @@ def _check_models(function: FunctionConfig, workflow: Workflow, path: DataPath, 
         if model not in workflow.models:
             defined = ", ".join(f"`{name}`" for name in workflow.models) or "none"
             check.error((*path, "models", position), f"model `{model}` is not defined; defined: {defined}")
+
+
+def _check_batches(function: FunctionConfig, workflow: Workflow, path: DataPath, check: _Check) -> None:
+    """Only fresh sandboxes can be several at a time."""
+    if function.run is None or function.sandbox.instance != "worker":
+        return
+    for name in workflow.models if function.models is None else function.models:
+        model = workflow.models.get(name)
+        if model is not None and model.batch is not None and model.batch.max_frames > 1:
+            text = f"`batch` of model `{name}` has no effect with `worker`: one sandbox handles one frame at a time"
+            check.warning((*path, "sandbox", "instance"), text)
 
 
 def _check_grants(grants: GrantsConfig, path: DataPath, check: _Check) -> None:
@@ -150,6 +163,13 @@ def _check_entries(workflow: Workflow, check: _Check) -> None:
                 known = _format_tags(emitted)
                 text = f"no function emits {format_tag(tag)}, so it must come from a source; emitted: {known}"
                 check.warning(("functions", index, "observe", position), text)
+
+
+def _check_devices(workflow: Workflow, check: _Check) -> None:
+    for name, model in workflow.models.items():
+        if model.device == "cuda" and model.backend in ("litert", "openvino"):
+            text = f"`cuda` is not for backend `{model.backend}`, which computes on the CPU; expected `cpu` or `auto`"
+            check.error(("models", name, "device"), text)
 
 
 def _check_peers(workflow: Workflow, check: _Check) -> None:

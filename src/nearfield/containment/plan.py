@@ -33,6 +33,11 @@ SYSTEM_READABLE = tuple(
 )
 SYSTEM_DEVICES = (Path("/dev/null"),)
 
+# What CUDA reads to find graphics processors, beside their device files.
+GPU_READABLE = tuple(map(Path, ("/proc/driver/nvidia", "/proc/devices", "/sys/bus/pci", "/sys/devices")))
+# Host memory that CUDA and its libraries take beside that on the device.
+_GPU_DATA_BYTES = 8192 * MIB
+
 # Resolvers ask over TCP when an answer does not fit into one datagram (RFC 7766).
 _DNS_PORT = 53
 
@@ -103,6 +108,7 @@ def plan_for_guest(
     model_bytes: int,
     granted_readable: Sequence[Path] = (),
     granted_writable: Sequence[Path] = (),
+    gpu_devices: Sequence[Path] = (),
 ) -> ContainmentPlan:
     """The plan for a worker that runs one WebAssembly guest.
 
@@ -119,17 +125,24 @@ def plan_for_guest(
         model_bytes: size of all model files together.
         granted_readable: directories that the workflow lets the guest read.
         granted_writable: directories that the workflow lets the guest change.
+        gpu_devices: device files of graphics processors, if a model may compute there.
     """
     return ContainmentPlan(
-        readable=(*python.readable, *SYSTEM_READABLE, guest, *models, *certificates, *granted_readable),
+        readable=(
+            *(*python.readable, *SYSTEM_READABLE, guest, *models, *certificates, *granted_readable),
+            *(GPU_READABLE if gpu_devices else ()),
+        ),
         listable=python.listable,
         executable=python.executable,
         writable=tuple(writable),
         granted=tuple(granted_writable),
-        devices=SYSTEM_DEVICES,
+        devices=(*SYSTEM_DEVICES, *gpu_devices),
         tcp_ports=tuple(sorted({*tcp_ports, _DNS_PORT})),
         limits=ResourceLimits(
-            data_bytes=_BASE_DATA_BYTES + guest_memory_bytes + _COPIES_OF_A_MODEL * model_bytes,
+            data_bytes=_BASE_DATA_BYTES
+            + guest_memory_bytes
+            + _COPIES_OF_A_MODEL * model_bytes
+            + (_GPU_DATA_BYTES if gpu_devices else 0),
             file_bytes=max(64 * MIB, _COMPILED_TO_MODULE * module_bytes),
             open_files=_OPEN_FILES,
         ),

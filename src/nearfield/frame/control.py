@@ -96,7 +96,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
             reported done got lost on the way.
         holding: deliveries queued or being handled.
         done: finished since the last report, and the latest earlier ones again.
-        busy_ms: for how long the handler has been at its present frame; 0 when idle.
+        busy_ms: for how long the handler has been at its present frame, at the oldest of several; 0 when idle.
     """
 
     instance: str

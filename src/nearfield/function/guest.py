@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
+from contextlib import ExitStack
 
+from nearfield.clock import Clock, SystemClock
 from nearfield.errors import UsageError
 from nearfield.function.context import Context
+from nearfield.inference.batching import BatchingGraph
 from nearfield.sandbox import Guest, Invocation, LogLine
 from nearfield.telemetry import RepeatedWarning
 
@@ -16,27 +20,53 @@ _WARNING = 2
 
 
 class GuestFunction:
-    """A loaded guest. Its log lines go to our log under the function's name."""
+    """Loaded guests of one module, each at one frame at a time. Their log lines go to our log under the name.
 
-    def __init__(self, name: str, guest: Guest) -> None:
+    Args:
+        name: of the function.
+        guests: at least one; so many frames are handled at a time.
+        batching: graphs that put computes of several frames together, and are told which frames are under way.
+    """
+
+    def __init__(
+        self, name: str, *guests: Guest, batching: Sequence[BatchingGraph] = (), clock: Clock | None = None
+    ) -> None:
         self.name = name
-        self.runtime = guest.abi
-        self._guest = guest
+        self.runtime = guests[0].abi
+        self.concurrency = len(guests)
+        self._guests = guests
+        # The last one that was used comes first: its memory is in the processor's cache.
+        self._idle = list(guests)
+        self._batching = batching
+        self._clock = clock or SystemClock()
         self._warn = RepeatedWarning(_log)
 
     def handle(self, context: Context) -> None:
+        guest = self._idle.pop()
         try:
-            outcome = self._guest.handle(
-                Invocation(
-                    tag=context.tag,
-                    payload=context.payload,
-                    origin=context.origin,
-                    sequence=context.sequence,
-                    captured_ns=context.captured_ns,
-                )
-            )
+            if not self._batching:
+                self._handle(guest, context)
+                return
+            with ExitStack() as expected:
+                for graph in self._batching:
+                    expected.enter_context(graph.expecting())
+                self._handle(guest, context)
         finally:
-            for line in self._guest.logs_of_last_call:
+            self._idle.append(guest)
+
+    def _handle(self, guest: Guest, context: Context) -> None:
+        invocation = Invocation(
+            tag=context.tag,
+            payload=context.payload,
+            origin=context.origin,
+            sequence=context.sequence,
+            captured_ns=context.captured_ns,
+            by_s=self._by_s(context.header.deadline_ns),
+        )
+        try:
+            outcome = guest.handle(invocation)
+        finally:
+            for line in guest.logs_of_last_call:
                 self._relay(line)
         if outcome.refused_emits:
             self._warn("function `%s`: %d emitted frames were refused", self.name, outcome.refused_emits)
@@ -46,6 +76,12 @@ class GuestFunction:
             except UsageError as error:
                 self._warn("function `%s`: %s", self.name, error)
 
+    def _by_s(self, deadline_ns: int) -> float | None:
+        """A moment of the wall clock as one of `time.monotonic`; None for 0, which means never."""
+        if not deadline_ns:
+            return None
+        return (self._clock.monotonic_ns() + deadline_ns - self._clock.wall_ns()) / 1e9
+
     def _relay(self, line: LogLine) -> None:
         if line.level < _WARNING:
             _log.log(_LEVELS[line.level], "guest `%s`: %s", self.name, line.text)
@@ -53,4 +89,9 @@ class GuestFunction:
             self._warn("guest `%s`: %s", self.name, line.text, key=line.text)
 
     def close(self) -> None:
-        self._guest.close()
+        """Free every guest. Says what was computed together, where anything may have been."""
+        for guest in self._guests:
+            guest.close()
+        for graph in self._batching:
+            _log.info("function `%s`: model `%s`: %s", self.name, graph.label, graph.statistics())
+        self._batching = ()

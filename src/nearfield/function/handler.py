@@ -14,13 +14,15 @@ from nearfield.function.context import Context
 
 
 class Handler(Protocol):
-    """Handles one frame at a time; called from one thread only.
+    """Handles frames; called from as many threads at once as `concurrency` says.
 
     Attributes:
         runtime: "python", or the ABI of the guest.
+        concurrency: frames at a time, >= 1.
     """
 
     runtime: str
+    concurrency: int
 
     def handle(self, context: Context) -> None:
         """Handle a frame, adding to `context.emissions`.
@@ -46,6 +48,7 @@ class PythonFunction:
     """
 
     runtime = "python"
+    concurrency = 1
 
     def __init__(self, call: PythonHandler) -> None:
         self._call = call

@@ -30,7 +30,7 @@ class Progress:
         self._received = 0
         self._holding: dict[int, None] = {}
         self._done: deque[Done] = deque(maxlen=LONG_HISTORY)
-        self._busy_since_ns: int | None = None
+        self._busy_since_ns: dict[int, int] = {}
 
     def receive(self, number: int, epoch: int) -> bool:
         """Note a delivery. False: it is a repetition, or from another incarnation of the zipper; ignore it."""
@@ -41,16 +41,17 @@ class Progress:
             self._holding[number] = None
             return True
 
-    def begin(self, now_ns: int) -> None:
-        """The handler starts on a frame; `now_ns` is monotonic."""
+    def begin(self, number: int, epoch: int, now_ns: int) -> None:
+        """A handler starts on a delivery; `now_ns` is monotonic."""
         with self._lock:
-            self._busy_since_ns = now_ns
+            if epoch == self._epoch:
+                self._busy_since_ns[number] = now_ns
 
     def finish(self, done: Done, epoch: int) -> None:
         """A delivery is over."""
         with self._lock:
-            self._busy_since_ns = None
             if epoch == self._epoch:
+                self._busy_since_ns.pop(done.delivery, None)
                 self._holding.pop(done.delivery, None)
                 self._done.append(done)
 
@@ -58,7 +59,7 @@ class Progress:
         """What to tell the zipper now. `full` repeats the long history."""
         with self._lock:
             done = list(self._done)
-            busy_ns = 0 if self._busy_since_ns is None else now_ns - self._busy_since_ns
+            busy_ns = now_ns - min(self._busy_since_ns.values(), default=now_ns)
             return Report(
                 instance=self.instance,
                 epoch=self._epoch,

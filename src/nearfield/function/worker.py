@@ -1,6 +1,7 @@
-"""The worker: takes frames from its zipper, has them handled one at a time, sends what was emitted.
+"""The worker: takes frames from its zipper, has them handled, sends what was emitted.
 
-Threads: zenoh's put into the mailbox; the caller of `run` works; one more thread reports twice a second.
+Threads: zenoh's put into the mailbox; the caller of `run` works, with further threads beside it where the handler takes
+several frames at a time; one more reports twice a second.
 """
 
 from __future__ import annotations
@@ -15,8 +16,6 @@ from dataclasses import dataclass
 from nearfield.clock import Clock, SystemClock
 from nearfield.errors import (
     GuestError,
-    GuestFailed,
-    HandlerFailed,
     NearfieldError,
     RefusedError,
     RemoteProtocolError,
@@ -35,7 +34,9 @@ from nearfield.frame.control import (
     encode,
 )
 from nearfield.frame.delivery import DeliveryHeader, decode_delivery
+from nearfield.function.concurrency import handle_in_order
 from nearfield.function.context import Context
+from nearfield.function.handled import Handled, failure_reason
 from nearfield.function.handler import Handler
 from nearfield.function.progress import Progress
 from nearfield.queues import Mailbox, QueueClosed
@@ -57,7 +58,8 @@ class WorkerSettings:
     function: name of the group.
     observe: tags; empty: those in the zipper's workflow.
     emit: tags it may emit; None: any that is not reserved.
-    credits: frames held at a time, the one being handled included. 2 hides the round trip to the zipper.
+    credits: frames held at a time, those being handled included. 2 hides the round trip to the zipper; a handler
+        that takes several frames at a time gets at least one more than that.
     """
 
     function: str
@@ -77,7 +79,10 @@ class WorkerStatistics:
 
 
 class Worker:
-    """One instance of a stream function. `run` blocks until `stop`."""
+    """One instance of a stream function. `run` blocks until `stop`.
+
+    Results and reports leave in the order in which the frames came, also when several are handled at a time.
+    """
 
     def __init__(
         self,
@@ -125,7 +130,7 @@ class Worker:
         connection.watch(self._on_state)
 
     def run(self) -> None:
-        """Handle frames until `stop` is called, then finish the frame at hand, report, and return.
+        """Handle frames until `stop` is called, then finish the frames at hand, report, and return.
 
         Raises:
             RefusedError: a zipper that restarted does not admit this function any longer.
@@ -133,12 +138,7 @@ class Worker:
         reporter = threading.Thread(target=self._report_regularly, name="reporter", daemon=True)
         reporter.start()
         try:
-            while True:
-                entry = self._mailbox.take()
-                if entry is not None and not self._stopping.is_set():
-                    self._work(*entry)
-        except QueueClosed:
-            pass
+            handle_in_order(self._handler.concurrency, self._take, self._handle, self._leave, self.stop)
         finally:
             self._stopping.set()
             reporter.join(timeout=2 * JOIN_TIMEOUT_S)
@@ -149,7 +149,7 @@ class Worker:
             raise self._refused
 
     def stop(self) -> None:
-        """Make `run` return after the frame at hand. Callable from any thread and from signal handlers."""
+        """Make `run` return after the frames at hand. Callable from any thread and from signal handlers."""
         self._stopping.set()
         self._mailbox.close()
 
@@ -163,7 +163,7 @@ class Worker:
             instance=self.instance,
             observe=sorted(s.observe),
             emit=sorted(s.emit or ()),
-            credits=s.credits,
+            credits=min(max(s.credits, self._least_credits()), MAX_CREDITS),
             runtime=self._handler.runtime,
             pid=os.getpid(),
         )
@@ -183,6 +183,11 @@ class Worker:
         if reply.epoch != expected:
             self._progress.rejoin(reply.epoch)
         self._epoch = reply.epoch
+
+    def _least_credits(self) -> int:
+        """As many as are handled at a time, and one that waits meanwhile."""
+        concurrency = self._handler.concurrency
+        return 1 if concurrency == 1 else concurrency + 1
 
     def _rejoin(self) -> None:
         try:
@@ -242,23 +247,35 @@ class Worker:
             if not self._stopping.is_set():
                 raise
 
-    # ---- the working thread
+    # ---- the working threads
 
-    def _work(self, payload: Payload, delivery: DeliveryHeader) -> None:
+    def _take(self) -> tuple[Payload, DeliveryHeader]:
+        entry = self._mailbox.take()
+        if entry is None or self._stopping.is_set():
+            raise QueueClosed
+        return entry
+
+    def _handle(self, entry: tuple[Payload, DeliveryHeader]) -> Handled:
+        payload, delivery = entry
         header = delivery.header
         if header.deadline_ns and self._clock.wall_ns() > header.deadline_ns:
-            self._finish(delivery, "dropped", "stale", 0)
-            return
-        data = payload.to_bytes()
-        context = Context(data, header, delivery.origin, self.settings.emit)
+            return Handled(delivery, None, None, 0)
+        context = Context(payload.to_bytes(), header, delivery.origin, self.settings.emit)
         started_ns = self._clock.monotonic_ns()
-        self._progress.begin(started_ns)
+        self._progress.begin(delivery.number, delivery.epoch, started_ns)
         error: NearfieldError | None = None
         try:
             self._handler.handle(context)
         except NearfieldError as failure:
             error = failure
-        handler_ns = self._clock.monotonic_ns() - started_ns
+        return Handled(delivery, context, error, self._clock.monotonic_ns() - started_ns)
+
+    def _leave(self, handled: Handled) -> None:
+        """Send what was emitted, and report. One thread at a time."""
+        delivery, context, error, handler_ns = handled.delivery, handled.context, handled.error, handled.handler_ns
+        if context is None:
+            self._finish(delivery, "dropped", "stale", 0)
+            return
         if error is None:
             self._publish(delivery, context.emissions)
             self._finish(delivery, "completed", "", handler_ns)
@@ -266,7 +283,8 @@ class Worker:
             self._warn("%s", self._describe(error, delivery))
             self._finish(delivery, "failed", failure_reason(error), handler_ns)
         if self._on_frame is not None:
-            self._on_frame(Frame(delivery.origin, self._connection.zipper, header, data), error, handler_ns)
+            frame = Frame(delivery.origin, self._connection.zipper, delivery.header, context.payload)
+            self._on_frame(frame, error, handler_ns)
 
     def _describe(self, error: NearfieldError, delivery: DeliveryHeader) -> str:
         if isinstance(error, GuestError):
@@ -291,14 +309,3 @@ class Worker:
             self._dropped += 1
         self._progress.finish(Done(delivery.number, status, reason, handler_ns), delivery.epoch)
         self._report(full=False)
-
-
-def failure_reason(error: NearfieldError) -> str:
-    """A short class of failure for the ledger: "trapped", "timeout", "handler", "reported" (by the guest itself)."""
-    if isinstance(error, GuestFailed):
-        return "reported"
-    if isinstance(error, GuestError):
-        return type(error).__name__.removeprefix("Guest").lower() or "guest"
-    if isinstance(error, HandlerFailed):
-        return "handler"
-    return type(error).__name__.removesuffix("Error").lower()

@@ -1,7 +1,7 @@
 """Admit a model only after it ran once in a process of its own.
 
-LiteRT checks a file's structure, not every index in it: of 1,500 mutated models that load, 2 ended the process with
-SIGSEGV. A worker that dies at start for a bad file would be restarted for ever, with no reason to show.
+Runtimes check a file's structure, not every index in it: of 1,500 mutated TFLite models that load, 2 ended the process
+with SIGSEGV. A worker that dies at start for a bad file would be restarted for ever, with no reason to show.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import nearfield.errors
 from nearfield.errors import ModelInvalid
 from nearfield.inference.detect import fingerprint
 
-# Import, load and one run take about 0.3 s; this is for a busy machine and a large model.
+# Import, load and one run take 0.3 to 0.8 s; this is for a busy machine and a large model.
 PROBE_TIMEOUT_S = 60.0
 
 # How the child says that it was given a reason, which is on its standard output.
@@ -29,7 +29,7 @@ def probe_model(path: Path, *, timeout_s: float = PROBE_TIMEOUT_S) -> None:
     """Load the model at `path` and run it once in a disposable process. Blocks until that process ends.
 
     Args:
-        path: an existing file.
+        path: an existing file; the weights of an OpenVINO model lie beside it.
         timeout_s: wall-clock limit, after which the process is killed.
 
     Raises:

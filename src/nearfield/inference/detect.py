@@ -3,57 +3,80 @@
 from __future__ import annotations
 
 import hashlib
+import re
 
 from nearfield.errors import ModelInvalid
 from nearfield.inference.contract import Encoding
+from nearfield.inference.onnx_file import looks_like_onnx
 
 # "File identifier" of a flatbuffer: four bytes after the root offset. TFLite's schema declares `TFL3`.
 _TFLITE_IDENTIFIER = b"TFL3"
+_ORT_IDENTIFIER = b"ORTM"
+
+# OpenVINO's XML: a byte order mark, a declaration and comments may stand before the root element `net`.
+_OPENVINO_ROOT = re.compile(
+    rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]{0,200}\?>\s*)?(?:<!--(?:(?!-->).){0,4000}-->\s*)*<net[\s>]", re.DOTALL
+)
+
+_NOUNS = {
+    Encoding.TENSORFLOWLITE: "a TFLite model",
+    Encoding.ONNX: "an ONNX model",
+    Encoding.OPENVINO: "an OpenVINO model",
+    Encoding.TENSORFLOW: "a TensorFlow model",
+    Encoding.PYTORCH: "a PyTorch model",
+}
+_DETECTED = (Encoding.TENSORFLOWLITE, Encoding.ONNX, Encoding.OPENVINO)
+_ANY_MODEL = "a TFLite, ONNX or OpenVINO model"
+_CONVERT = "convert the model to ONNX or TFLite"
 
 # Beginnings of files that people put where a model belongs, with what to do about each.
 _KNOWN_OTHERS: tuple[tuple[bytes, str, str], ...] = (
     (b"version https://git-lfs", "a Git LFS pointer", "fetch the real file with `git lfs pull`"),
-    (b"PK\x03\x04", "a zip archive (PyTorch, Keras or plain zip)", "convert the model to TFLite"),
-    (b"\x89HDF\r\n\x1a\n", "an HDF5 file (Keras)", "convert the model to TFLite"),
-    (b"GGUF", "a GGUF language model", "convert the model to TFLite"),
-    (b"<?xml", "an XML file (OpenVINO or other)", "this build has no OpenVINO backend; convert the model to TFLite"),
+    (b"PK\x03\x04", "a zip archive (PyTorch, Keras or plain zip)", _CONVERT),
+    (b"\x89HDF\r\n\x1a\n", "an HDF5 file (Keras)", _CONVERT),
+    (b"GGUF", "a GGUF language model", _CONVERT),
     (b"<!DOCTYPE", "a web page", "the download answered with a page instead of the model; fetch it again"),
     (b"<html", "a web page", "the download answered with a page instead of the model; fetch it again"),
+    (b"<?xml", "an XML file", "OpenVINO's has `net` as its root"),
     (b"\0asm", "a WebAssembly module", "name guests under `functions`, models under `models`"),
 )
-
-# Fields of onnx.ModelProto (onnx.proto): number -> wire type (0 varint, 2 length-delimited). 7 is the graph.
-_ONNX_FIELDS = {1: 0, 2: 2, 3: 2, 4: 2, 5: 0, 6: 2, 7: 2, 8: 2, 14: 2, 20: 2, 25: 2}
-_ONNX_GRAPH_FIELD = 7
-_MOST_ONNX_FIELDS = 256
 
 
 def detect_encoding(data: bytes, label: str, wanted: Encoding = Encoding.AUTODETECT) -> Encoding:
     """Tell the format of a model, and that this build can run it.
 
     Args:
-        data: the whole file.
+        data: the whole file; of an OpenVINO model the XML.
         label: the model's name for messages.
         wanted: what the caller says it is; AUTODETECT to trust the bytes.
 
     Returns:
-        TENSORFLOWLITE: the one format with a backend so far.
+        TENSORFLOWLITE, ONNX or OPENVINO.
 
     Raises:
         ModelInvalid: anything else, with the size, the first bytes and the sha256.
     """
     where = f"model `{label}`"
-    if wanted not in (Encoding.AUTODETECT, Encoding.TENSORFLOWLITE):
+    if wanted is not Encoding.AUTODETECT and wanted not in _DETECTED:
+        known = ", ".join(each.name for each in (*_DETECTED, Encoding.AUTODETECT))
         raise ModelInvalid(
-            f"encoding: got {wanted.name}, expected TENSORFLOWLITE or AUTODETECT",
+            f"encoding: got {wanted.name}, expected one of {known}",
             where=where,
-            hint=f"this build has no {wanted.name} backend yet",
+            hint=f"no backend runs {_NOUNS[wanted]} here; {_CONVERT}",
         )
+    expected = _NOUNS.get(wanted, _ANY_MODEL)
     if not data:
-        raise ModelInvalid("content: got 0 bytes, expected a TFLite model", where=where, hint="the file is empty")
-    if data[4:8] == _TFLITE_IDENTIFIER:
-        return Encoding.TENSORFLOWLITE
-    raise _not_a_model(data, where)
+        raise ModelInvalid(f"content: got 0 bytes, expected {expected}", where=where, hint="the file is empty")
+    found = _told_by(data)
+    if found is None:
+        raise _not_a_model(data, expected, where)
+    if wanted not in (Encoding.AUTODETECT, found):
+        raise ModelInvalid(
+            f"content: got {_NOUNS[found]} ({fingerprint(data)}), expected {expected}",
+            where=where,
+            hint=f"name it as {found.name}, or leave its format open",
+        )
+    return found
 
 
 def fingerprint(data: bytes) -> str:
@@ -61,48 +84,27 @@ def fingerprint(data: bytes) -> str:
     return f"{len(data)} bytes beginning {data[:8].hex(' ')}, sha256 {hashlib.sha256(data).hexdigest()}"
 
 
-def _not_a_model(data: bytes, where: str) -> ModelInvalid:
+def _told_by(data: bytes) -> Encoding | None:
+    if data[4:8] == _TFLITE_IDENTIFIER:
+        return Encoding.TENSORFLOWLITE
+    if _OPENVINO_ROOT.match(data):
+        return Encoding.OPENVINO
+    return Encoding.ONNX if looks_like_onnx(data) else None
+
+
+def _not_a_model(data: bytes, expected: str, where: str) -> ModelInvalid:
     got = fingerprint(data)
     for beginning, noun, hint in _KNOWN_OTHERS:
         if data.startswith(beginning):
-            return ModelInvalid(f"content: got {noun} ({got}), expected a TFLite model", where=where, hint=hint)
-    if looks_like_onnx(data):
+            return ModelInvalid(f"content: got {noun} ({got}), expected {expected}", where=where, hint=hint)
+    if data[4:8] == _ORT_IDENTIFIER:
         return ModelInvalid(
-            f"content: got an ONNX model ({got}), expected a TFLite model",
+            f"content: got a model in ONNX Runtime's own format ({got}), expected {expected}",
             where=where,
-            hint="this build has no ONNX backend yet; convert the model to TFLite",
+            hint="use the ONNX file that it was made from",
         )
-    return ModelInvalid(
-        f"content: got {got}, expected a TFLite model (`TFL3` at offset 4)", where=where, hint="no known model format"
+    # The IR version comes first in every ONNX file.
+    hint = (
+        "perhaps an ONNX model that was cut off" if data[:1] == b"\x08" and len(data) > 2 else "no known model format"
     )
-
-
-def looks_like_onnx(data: bytes) -> bool:
-    """Whether the bytes are a protobuf with the fields of an ONNX model: an IR version first, a graph further on."""
-    position, seen = 0, set()
-    for _ in range(_MOST_ONNX_FIELDS):
-        if position >= len(data):
-            break
-        key, position = _varint(data, position)
-        number, wire_type = key >> 3, key & 7
-        if _ONNX_FIELDS.get(number) != wire_type:
-            return False
-        value, position = _varint(data, position)
-        if wire_type == 2:
-            position += value
-        seen.add(number)
-    return position == len(data) and 1 in seen and _ONNX_GRAPH_FIELD in seen
-
-
-def _varint(data: bytes, position: int) -> tuple[int, int]:
-    """Protobuf base-128 integer at `position` and the position after it; past the end when there is none."""
-    value = 0
-    for shift in range(0, 70, 7):
-        if position >= len(data):
-            break
-        byte = data[position]
-        position += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, position
-    return 0, len(data) + 1
+    return ModelInvalid(f"content: got {got}, expected {expected}", where=where, hint=hint)

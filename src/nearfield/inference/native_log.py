@@ -1,15 +1,16 @@
-"""Keep one known line of native code off the user's terminal, and nothing else."""
+"""Keep known lines of native code off the user's terminal, and nothing else."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 
 
 @contextlib.contextmanager
-def without_lines_on_stderr(*beginnings: bytes) -> Iterator[list[bytes]]:
+def without_lines_on_stderr(known: re.Pattern[bytes]) -> Iterator[list[bytes]]:
     """Hold back what is written to file descriptor 2 meanwhile, then pass on all lines but those that begin so.
 
     Native code writes to the descriptor itself, so `sys.stderr` cannot be used for this. The descriptor belongs to the
@@ -33,12 +34,12 @@ def without_lines_on_stderr(*beginnings: bytes) -> Iterator[list[bytes]]:
         finally:
             os.dup2(original, 2)
             os.close(original)
-            kept_back += _pass_on(held.fileno(), beginnings)
+            kept_back += _pass_on(held.fileno(), known)
 
 
-def _pass_on(held: int, beginnings: tuple[bytes, ...]) -> list[bytes]:
+def _pass_on(held: int, known: re.Pattern[bytes]) -> list[bytes]:
     lines = os.pread(held, os.fstat(held).st_size, 0).splitlines(keepends=True)
     # A closed terminal must not turn a loaded model into an error.
     with contextlib.suppress(OSError):
-        os.write(2, b"".join(line for line in lines if not line.startswith(beginnings)))
-    return [line for line in lines if line.startswith(beginnings)]
+        os.write(2, b"".join(line for line in lines if not known.match(line)))
+    return [line for line in lines if known.match(line)]

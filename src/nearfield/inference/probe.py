@@ -13,14 +13,14 @@ from pathlib import Path
 from nearfield.errors import InferenceError, NearfieldError
 from nearfield.inference.admission import REFUSED_STATUS
 from nearfield.inference.contract import Graph
-from nearfield.inference.detect import detect_encoding
-from nearfield.inference.litert import LiteRtGraph
+from nearfield.inference.model_file import ModelSource, read_model
 
 # A run takes well under a second; a model for a server may take some.
 _CPU_S = 30
 
-# LiteRT, numpy and Python reserve about 0.5 GiB of address space between them; the rest is for the model.
-_ADDRESS_SPACE_BYTES = 4 * 1024**3
+# Python and any of the runtimes take about 0.15 GB of it; the rest is for the model. Not the address space: on a
+# machine with many cores the threads of a runtime reserve gigabytes that they never touch.
+_MEMORY_BYTES = 4 * 1024**3
 
 
 def main(arguments: list[str]) -> int:
@@ -28,9 +28,8 @@ def main(arguments: list[str]) -> int:
     _limit_this_process()
     path = Path(arguments[0])
     try:
-        content = path.read_bytes()
-        detect_encoding(content, path.name)
-        run_once(LiteRtGraph(content, label=path.name))
+        file = read_model(ModelSource(path), path.name)
+        run_once(file.backend.load(file.content, label=path.name))
     except NearfieldError as error:
         print(error.what if error.hint is None else f"{error.what}; {error.hint}")
         return REFUSED_STATUS
@@ -60,7 +59,7 @@ def _limit_this_process() -> None:
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_FSIZE, 1024**2),
         (resource.RLIMIT_CPU, _CPU_S),
-        (resource.RLIMIT_AS, _ADDRESS_SPACE_BYTES),
+        (resource.RLIMIT_DATA, _MEMORY_BYTES),
     ):
         _, hard = resource.getrlimit(kind)
         limit = most if hard == resource.RLIM_INFINITY else min(most, hard)

@@ -2,57 +2,28 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import stat
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from nearfield.errors import ConfigError, ModelInvalid
+from nearfield.errors import ConfigError, InferenceError
 from nearfield.inference.admission import AdmissionRecord, probe_model
-from nearfield.inference.contract import Encoding, Graph, ModelUnknown
-from nearfield.inference.detect import detect_encoding
+from nearfield.inference.batch_check import check_frames_stay_apart
+from nearfield.inference.carried import CarriedGraphs, Settings
+from nearfield.inference.contract import Device, Encoding, Graph, ModelUnknown
 from nearfield.inference.labels import check_labels, read_labels
-from nearfield.inference.litert import LiteRtGraph, backend_version, import_backend
+from nearfield.inference.model_file import ModelFile, ModelSource, read_model, with_path
 
 DEFAULT_NAME = "default"
-
-# Models that guests carry, kept loaded. A guest has one or two; each costs about twice its size.
-MOST_GUEST_MODELS = 8
-
-# A flatbuffer's offsets are 32 bits, signed.
-_MOST_MODEL_BYTES = 2**31 - 1
-
-
-@dataclass(frozen=True, slots=True)
-class ModelSource:
-    """Where a named model comes from.
-
-    Attributes:
-        path: the model file.
-        labels: text file with the names of the outputs, or None.
-        threads: native threads of each computation, >= 1.
-    """
-
-    path: Path
-    labels: Path | None = None
-    threads: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class _Loaded:
     graph: Graph
     labels: Mapping[int, str]
-
-
-@dataclass(frozen=True, slots=True)
-class _Carried:
-    content: bytes
-    threads: int
-    graph: Graph
 
 
 class ModelStore:
@@ -70,18 +41,17 @@ class ModelStore:
             probe_record: file that remembers which contents ran, so that the next start skips the probe.
 
         Raises:
-            ConfigError: a thread count below 1.
+            ConfigError: a value of a source is out of its range.
         """
         for name, source in models.items():
-            if source.threads < 1:
-                raise ConfigError(f"threads: got {source.threads}, expected 1 or more", where=f"model `{name}`")
+            source.check(name)
         self._sources = dict(models)
         self._probe = probe
-        self._record = AdmissionRecord(probe_record, backend_version())
+        self._probe_record = probe_record
         self._lock = threading.RLock()
         self._admitted: set[str] = set()
         self._loaded: dict[str, _Loaded] = {}
-        self._carried: list[_Carried] = []
+        self._carried = CarriedGraphs()
 
     def names(self) -> tuple[str, ...]:
         """Names in the order given, without the alias `default`."""
@@ -92,8 +62,9 @@ class ModelStore:
 
         Raises:
             ModelUnknown: no such name.
-            ConfigError: a file cannot be read, or the labels do not fit.
-            ModelInvalid: the file is no model that a backend can load and run.
+            ConfigError: a file cannot be read, the labels do not fit, or frames cannot be put together for this model.
+            ModelInvalid: the file is no model that a backend can load and run, or has another digest.
+            InferenceError: its backend or its device is not available.
         """
         return self._load(self._real_name(name)).graph
 
@@ -101,15 +72,16 @@ class ModelStore:
         """Label `index` of a named model; None when it has no labels or none with this index.
 
         Raises:
-            ModelUnknown, ConfigError, ModelInvalid: as `by_name`.
+            ModelUnknown, ConfigError, InferenceError: as `by_name`.
         """
         return self._load(self._real_name(name)).labels.get(index)
 
-    def from_bytes(
+    def from_parts(
         self,
-        data: bytes,
+        parts: Sequence[bytes],
         encoding: Encoding = Encoding.AUTODETECT,
         threads: int = 1,
+        device: Device = Device.CPU,
         *,
         admit: Callable[[int], None] | None = None,
     ) -> Graph:
@@ -119,70 +91,59 @@ class ModelStore:
         than a hash (2.6 MB: 0.16 ms instead of 2.2 ms).
 
         Args:
-            data: the whole model.
+            parts: the whole model; for OpenVINO the XML, and the weights if there are any.
             encoding: what the guest says it is.
             threads: native threads of each computation, >= 1.
+            device: where to compute.
             admit: called with the size in bytes before a model is loaded that is not loaded yet; may raise.
 
         Raises:
-            ModelInvalid: no model that a backend can load, or of another encoding.
+            ModelInvalid: no model that a backend can load, of another encoding, or of too many parts.
+            InferenceError: its backend or its device is not available.
         """
         with self._lock:
-            known = next((each for each in self._carried if each.threads == threads and each.content == data), None)
-            if known is None:
-                if admit is not None:
-                    admit(len(data))
-                label = f"sha256:{hashlib.sha256(data).hexdigest()[:12]}"
-                detect_encoding(data, label, encoding)
-                known = _Carried(data, threads, LiteRtGraph(data, label=label, threads=threads))
-            elif encoding not in (Encoding.AUTODETECT, known.graph.encoding):
-                detect_encoding(data, known.graph.label, encoding)
-            others = [each for each in self._carried if each is not known]
-            self._carried = [known, *others[: MOST_GUEST_MODELS - 1]]
-            return known.graph
+            return self._carried.get(tuple(parts), encoding, Settings(threads, device), admit)
 
     def find_carried(
-        self, size: int, has_content: Callable[[bytes], bool], encoding: Encoding = Encoding.AUTODETECT
+        self,
+        sizes: Sequence[int],
+        has_content: Callable[[tuple[bytes, ...]], bool],
+        encoding: Encoding = Encoding.AUTODETECT,
+        threads: int = 1,
+        device: Device = Device.CPU,
     ) -> Graph | None:
-        """The graph of a model that `from_bytes` loaded and still holds, without a copy of its content.
+        """The graph of a model that `from_parts` loaded and still holds, without a copy of its content.
 
         Args:
-            size: bytes of the model.
-            has_content: whether it is this; called for each model of that size.
+            sizes: bytes of each part.
+            has_content: whether these are the parts; called for each model of those sizes.
             encoding: what the guest says it is; None is returned when it is another.
+            threads, device: as `from_parts`.
         """
         with self._lock:
-            for each in self._carried:
-                if len(each.content) == size and encoding in (Encoding.AUTODETECT, each.graph.encoding):
-                    if not has_content(each.content):
-                        continue
-                    if each is not self._carried[0]:
-                        self._carried.remove(each)
-                        self._carried.insert(0, each)
-                    return each.graph
-        return None
+            return self._carried.find(sizes, has_content, encoding, Settings(threads, device))
+
+    def carried_content(self, graph: Graph) -> tuple[bytes, ...] | None:
+        """The parts of which `from_parts` made this graph; None once the store holds it no longer."""
+        with self._lock:
+            return self._carried.content_of(graph)
 
     def load_all(self) -> None:
-        """Load every named model and its labels now. Probes run side by side while the backend is imported.
+        """Load every named model and its labels now. Probes run side by side while the backends are imported.
 
         Raises:
-            ConfigError: a file cannot be read, or labels do not fit; the path is in the message.
-            ModelInvalid: a file is no model that a backend can load and run; the path is in the message.
+            ConfigError, InferenceError: as `by_name`; the path is in the message.
         """
-        if self._sources:
-            with ThreadPoolExecutor(max_workers=os.cpu_count() or 1, thread_name_prefix="model-probe") as pool:
-                probes = [pool.submit(self._admit, name) for name in self._first_with_each_path()]
-                import_backend()
-                for each in probes:
-                    each.result()
-        for name in self._sources:
-            self._load(name)
-
-    def _first_with_each_path(self) -> tuple[str, ...]:
-        first: dict[Path, str] = {}
-        for name, source in self._sources.items():
-            first.setdefault(source.path, name)
-        return tuple(first.values())
+        files = {name: read_model(source, name) for name, source in self._sources.items() if name not in self._loaded}
+        first = {file.sha256: name for name, file in reversed(files.items())}
+        with ThreadPoolExecutor(max_workers=os.cpu_count() or 1, thread_name_prefix="model-probe") as pool:
+            probes = [pool.submit(self._admit, name, files[name]) for name in first.values()]
+            for file in files.values():
+                file.backend.prepare()
+            for each in probes:
+                each.result()
+        for name, file in files.items():
+            self._load(name, file)
 
     def _real_name(self, name: str) -> str:
         if name in self._sources:
@@ -192,59 +153,60 @@ class ModelStore:
         known = ", ".join(f"`{each}`" for each in self._sources) or "none"
         raise ModelUnknown("no such model", where=f"model `{name}`", hint=f"known: {known}")
 
-    def _load(self, name: str) -> _Loaded:
+    def _load(self, name: str, file: ModelFile | None = None) -> _Loaded:
         loaded = self._loaded.get(name)
         if loaded is not None:
             return loaded
         with self._lock:
             if name not in self._loaded:
-                self._loaded[name] = self._load_file(name, self._sources[name])
+                source = self._sources[name]
+                self._loaded[name] = self._load_file(name, source, file or read_model(source, name))
             return self._loaded[name]
 
-    def _load_file(self, name: str, source: ModelSource) -> _Loaded:
-        content = self._admit(name)
+    def _load_file(self, name: str, source: ModelSource, file: ModelFile) -> _Loaded:
+        self._admit(name, file)
         try:
-            graph = LiteRtGraph(content, label=name, threads=source.threads)
-        except ModelInvalid as refused:
-            raise _with_path(refused, name, source.path) from refused
+            graph = file.backend.load(file.content, label=name, threads=source.threads, device=source.device)
+        except InferenceError as refused:
+            raise with_path(refused, name, source.path) from refused
         labels: Mapping[int, str] = {}
         if source.labels is not None:
             where = f"model `{name}`"
             labels = read_labels(source.labels, where=where)
             check_labels(labels, graph.outputs, path=source.labels, where=where)
-        return _Loaded(graph, labels)
+        return _Loaded(_batching(graph, source, name), labels)
 
-    def _admit(self, name: str) -> bytes:
-        """The content of a named model's file, after it was found to be a model that runs. Several threads at once."""
-        path = self._sources[name].path
-        content = _read_model(path, name)
-        try:
-            detect_encoding(content, name)
-            digest = hashlib.sha256(content).hexdigest()
-            if self._probe and digest not in self._admitted and digest not in self._record:
+    def _admit(self, name: str, file: ModelFile) -> None:
+        """Let the model run once elsewhere, unless one with this content did. Several threads at once."""
+        if not self._probe or file.sha256 in self._admitted:
+            return
+        record = AdmissionRecord(self._probe_record, file.backend.version())
+        if file.sha256 not in record:
+            path = self._sources[name].path
+            try:
                 probe_model(path)
-                self._record.add(digest)
-            self._admitted.add(digest)
-        except ModelInvalid as refused:
-            raise _with_path(refused, name, path) from refused
-        return content
+            except InferenceError as refused:
+                raise with_path(refused, name, path) from refused
+            record.add(file.sha256)
+        self._admitted.add(file.sha256)
 
 
-def _read_model(path: Path, name: str) -> bytes:
-    where = f"model `{name}`"
+def _batching(graph: Graph, source: ModelSource, name: str) -> Graph:
+    if source.batch is None or source.batch.max_frames == 1:
+        return graph
+    if not graph.is_batchable:
+        shapes = ", ".join(str(spec) for spec in (*graph.inputs, *graph.outputs))
+        raise ConfigError(
+            f"batch: got a model for single frames (`{source.path}`: {shapes}), "
+            "expected one whose inputs and outputs all have a free first dimension",
+            where=f"model `{name}`",
+            hint="leave `batch` out, or convert the model again with a free first dimension",
+        )
+    from nearfield.inference.batching import BatchingGraph
+
     try:
-        status = path.stat()
-        # A named pipe or a device would block, or never end.
-        if not stat.S_ISREG(status.st_mode):
-            raise ConfigError(f"path: got `{path}`, expected a regular file", where=where)
-        if status.st_size > _MOST_MODEL_BYTES:
-            raise ModelInvalid(
-                f"content of `{path}`: got {status.st_size} bytes, expected at most {_MOST_MODEL_BYTES}", where=where
-            )
-        return path.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"path: cannot read `{path}`: {error.strerror}", where=where) from error
-
-
-def _with_path(refused: ModelInvalid, name: str, path: Path) -> ModelInvalid:
-    return ModelInvalid(refused.what, where=f"model `{name}` (`{path}`)", hint=refused.hint)
+        check_frames_stay_apart(graph)
+    except InferenceError as mixed:
+        raise ConfigError(mixed.what, where=f"model `{name}` (`{source.path}`)", hint=mixed.hint) from mixed
+    cores = len(os.sched_getaffinity(0)) if graph.device is Device.CPU else 1
+    return BatchingGraph(graph, source.batch, at_once=max(1, cores // source.threads))

@@ -18,6 +18,11 @@ _OTHERS: tuple[tuple[bytes, str], ...] = (
     (b"\0\0\1\0", "ico"),
 )
 
+# Markers of a JPEG (ITU-T T.81, table B.1).
+START_OF_SCAN = b"\xff\xda"
+_SEQUENTIAL = (0xC0, 0xC1)
+_OTHER_FRAMES = frozenset(range(0xC2, 0xD0)) - {0xC4, 0xC8, 0xCC}
+
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
@@ -32,6 +37,24 @@ def image_format(content: bytes) -> str | None:
     if content[4:8] == b"ftyp" and content[8:12] in (b"avif", b"heic", b"heix", b"mif1"):
         return "heif"
     return next((name for beginning, name in _OTHERS if content.startswith(beginning)), None)
+
+
+def is_one_scan(content: bytes) -> bool:
+    """Whether a JPEG holds all of its picture in the first scan; libjpeg then refuses any further one.
+
+    False where its segments before that are in any way unusual.
+    """
+    position, components = 2, 0
+    while position + 9 < len(content) and content[position] == 0xFF:
+        marker = content[position + 1]
+        if marker in _OTHER_FRAMES:
+            return False
+        if marker in _SEQUENTIAL:
+            components = content[position + 9]
+        if marker == START_OF_SCAN[1]:
+            return 0 < components == content[position + 4]
+        position += 2 + int.from_bytes(content[position + 2 : position + 4])
+    return False
 
 
 def png_size_wh(content: bytes) -> tuple[int, int]:

@@ -1,9 +1,8 @@
-"""Still images that are not JPEG, and anti-aliased resizing. The only file that imports PIL."""
+"""Still images that are not JPEG. The only file that imports PIL."""
 
 from __future__ import annotations
 
 import io
-from typing import cast
 
 import numpy as np
 from PIL import Image
@@ -14,49 +13,40 @@ from nearfield.media.resize import Pixels
 from nearfield.media.signature import png_pixels_only
 
 
-def decode_png(content: bytes) -> Pixels:
+def decode_png(content: bytes, order: str = "RGB") -> Pixels:
     """Decode a PNG of any colour type. Transparency is dropped: stored colours come back as they are.
 
+    Args:
+        order: of the channels, `RGB` or `BGR`.
+
     Returns:
-        uint8, shape (height, width, 3), RGB. 16-bit samples keep their upper byte.
+        uint8, shape (height, width, 3), C order. 16-bit samples keep their upper byte.
 
     Raises:
         Exception: whatever the decoder raises for damaged data; it documents no list.
     """
     # The plugin's own class: `Image.open` would sniff, and warn about sizes that the caller has checked already.
     with PngImageFile(io.BytesIO(png_pixels_only(content))) as picture:
-        return _as_rgb(picture)
+        return _channels(picture, order)
 
 
-def decode_webp(content: bytes) -> Pixels:
+def decode_webp(content: bytes, order: str = "RGB") -> Pixels:
     """Decode a WebP; of an animation the first picture. Transparency is dropped.
 
+    Args:
+        order: of the channels, `RGB` or `BGR`.
+
     Returns:
-        uint8, shape (height, width, 3), RGB.
+        uint8, shape (height, width, 3), C order.
 
     Raises:
         Exception: whatever the decoder raises for damaged data; it documents no list.
     """
     with WebPImageFile(io.BytesIO(content)) as picture:
-        return _as_rgb(picture)
+        return _channels(picture, order)
 
 
-def resize_smooth(image: Pixels, size_wh: tuple[int, int]) -> Pixels:
-    """Scale to exactly `size_wh` with a cubic filter that widens when shrinking, so that nothing aliases.
-
-    Args:
-        image: uint8, shape (height, width, 3), not empty. Not modified.
-        size_wh: target in pixels, each >= 1.
-
-    Returns:
-        uint8, shape (size_wh[1], size_wh[0], 3).
-    """
-    if image.shape[1::-1] == size_wh:
-        return image
-    return np.array(Image.fromarray(image).resize(size_wh, Image.Resampling.BICUBIC))
-
-
-def _as_rgb(picture: Image.Image) -> Pixels:
+def _channels(picture: Image.Image, order: str) -> Pixels:
     picture.load()
     if picture.mode.startswith("I"):
         grey = (np.asarray(picture).astype(np.uint32) >> 8).clip(0, 255).astype(np.uint8)
@@ -64,4 +54,7 @@ def _as_rgb(picture: Image.Image) -> Pixels:
     if picture.mode in ("P", "PA", "LA", "La", "RGBa"):
         # PIL warns when it drops a palette's transparency in one step.
         picture = picture.convert("RGBA")
-    return cast(Pixels, np.array(picture.convert("RGB")))
+    if picture.mode not in ("RGB", "RGBA"):
+        picture = picture.convert("RGB")
+    # PIL's pixels have four bytes each, whatever they mean: transparency is dropped on the way out.
+    return np.frombuffer(picture.tobytes("raw", order), np.uint8).reshape(picture.height, picture.width, 3)

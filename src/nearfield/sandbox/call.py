@@ -128,6 +128,12 @@ class Call:
             self.stopped = None
         return status
 
+    @property
+    def by_s(self) -> float:
+        """Of `time.monotonic`, when results are of no use any longer: the deadline, or before it the frame's own."""
+        by_s = None if self.invocation is None else self.invocation.by_s
+        return self.ends_at_s if by_s is None else min(self.ends_at_s, by_s)
+
     def check_deadline(self) -> None:
         """Raise `GuestTimeout` when the deadline has passed. For host functions that take long themselves."""
         if time.monotonic() >= self.ends_at_s:
@@ -183,7 +189,7 @@ class Call:
 
     def outcome(self) -> Outcome:
         """What a successful call left behind."""
-        return Outcome(tuple(self._emissions), self.logs(), self._refused_emits, self.model_ns)
+        return Outcome(tuple(self._emissions), self.logs(), self._refused_emits, self.model_ns, self._host_ns)
 
     def __repr__(self) -> str:
         return f"<Call emitted={len(self._emissions)} refused={self._refused_emits} stopped={self.stopped!r}>"

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import functools
 import importlib.metadata
+import math
 import threading
 import time
 
 from wasmtime import Config, Engine
 
-# Resolution of deadlines: a call ends at most one tick late. 200 wake-ups a second cost about 0.2 % of a core, and
-# only while guests run.
+# Resolution of deadlines: a call ends a few ticks late at most.
 TICK_S = 0.005
+
+# The epoch is never further behind, so that catching up is a matter of microseconds. A thread that woke for every tick
+# cost 0.3 ms for each frame of 28 ms, and held the interpreter lock when host functions wanted it.
+_LONGEST_SLEEP_S = 0.25
 
 # After a pause (suspended machine, stopped process) at most this many ticks are caught up in one go.
 _MOST_TICKS_AT_ONCE = 20_000
@@ -73,56 +77,74 @@ def ticks_due(last_s: float, now_s: float) -> tuple[int, float]:
 
 
 class Ticker:
-    """Advances the engine's epoch by wall-clock time while some guest runs. One daemon thread, started on first use.
+    """Keeps the engine's epoch up with the clock while guests run. One daemon thread, started on first use.
 
-    The thread sleeps without waking up while no guest runs, and does not keep the process alive.
+    The epoch need not move all the time: whoever arms a deadline first brings it up to the present, and the thread does
+    so again when a deadline is due. It sleeps in between, and does not keep the process alive.
     """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._wanted = threading.Event()
-        self._busy_until_s = 0.0
-        self._start_lock = threading.Lock()
+        self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
+        self._is_running = False
+        #: When the call of each thread that runs one is due.
+        self._due_s: dict[int, float] = {}
+        self._wakes_s = 0.0
+        #: The moment that the epoch stands for.
+        self._stands_s = 0.0
 
     def arm(self, seconds: float) -> int:
-        """Keep ticking for at least `seconds`, and say how many ticks a deadline that far away is.
+        """See to it that a deadline so far away takes effect, and say how many ticks of the epoch it is.
 
-        The count is rounded up, so that no call ends before its deadline.
+        It is looked after until this thread calls `disarm`. A thread runs one guest at a time: its next deadline
+        replaces the one before. The count is rounded up, so that no call ends before its deadline.
         """
-        until_s = time.monotonic() + seconds + 10 * TICK_S
-        if until_s > self._busy_until_s:
-            self._busy_until_s = until_s
-        if not self._wanted.is_set():
-            self._wanted.set()
-        if self._thread is None:
-            self._start()
-        return int(seconds / TICK_S) + 2
-
-    @property
-    def is_running(self) -> bool:
-        """Whether the epoch moves at present."""
-        return self._wanted.is_set()
-
-    def _start(self) -> None:
-        with self._start_lock:
+        with self._changed:
+            now_s = time.monotonic()
+            if self._is_running:
+                self._catch_up(now_s)
+            else:
+                self._is_running, self._stands_s, self._wakes_s = True, now_s, math.inf
+            due_s = now_s + seconds + 2 * TICK_S
+            self._due_s[threading.get_ident()] = due_s
+            if due_s < self._wakes_s:
+                self._wakes_s = due_s
+                self._changed.notify()
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="nearfield-wasm-epoch", daemon=True)
                 self._thread.start()
+        return int(seconds / TICK_S) + 2
+
+    def disarm(self) -> None:
+        """This thread's call has ended. Idempotent."""
+        with self._changed:
+            self._due_s.pop(threading.get_ident(), None)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the thread looks after deadlines at present."""
+        return self._is_running
 
     def _run(self) -> None:
-        while True:
-            self._wanted.wait()
-            last_s = time.monotonic()
-            while last_s < self._busy_until_s:
-                time.sleep(TICK_S)
-                ticks, last_s = ticks_due(last_s, time.monotonic())
-                for _ in range(ticks):
-                    self._engine.increment_epoch()
-            self._wanted.clear()
-            # `arm` writes the time before it looks at the event, so one of the two sees the other.
-            if time.monotonic() < self._busy_until_s:
-                self._wanted.set()
+        with self._changed:
+            while True:
+                if not self._due_s:
+                    self._is_running = False
+                    self._changed.wait()
+                    continue
+                now_s = time.monotonic()
+                self._catch_up(now_s)
+                # The ticks of a call are counted from some moment after `arm`, however busy the machine is: while one
+                # that is due still runs, the epoch goes on tick by tick.
+                next_s = min(due_s if due_s > now_s else now_s + TICK_S for due_s in self._due_s.values())
+                self._wakes_s = min(next_s, now_s + _LONGEST_SLEEP_S)
+                self._changed.wait(self._wakes_s - now_s)
+
+    def _catch_up(self, now_s: float) -> None:
+        ticks, self._stands_s = ticks_due(self._stands_s, now_s)
+        for _ in range(ticks):
+            self._engine.increment_epoch()
 
 
 _lock = threading.Lock()

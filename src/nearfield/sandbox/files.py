@@ -70,6 +70,23 @@ class Files:
     def __len__(self) -> int:
         return len(self._open)
 
+    def locate(self, path: str) -> tuple[int, str] | None:
+        """The granted directory that a guest's path leads into, and the rest of the path, for `open_beneath`.
+
+        A relative path is meant from `/`, as wasi-libc does. The rest may still lead out again, by `..` and links.
+
+        Returns:
+            A descriptor, which stays ours, and a relative path; None when no granted directory has it.
+        """
+        parts = [part for part in path.split("/") if part not in ("", ".")]
+        longest: tuple[int, OpenFile] | None = None
+        for directory in self._granted.values():
+            assert directory.guest_path is not None
+            above = [part for part in directory.guest_path.split("/") if part]
+            if parts[: len(above)] == above and (longest is None or len(above) > longest[0]):
+                longest = len(above), directory
+        return None if longest is None else (longest[1].descriptor, "/".join(parts[longest[0] :]) or ".")
+
     def get(self, number: int) -> OpenFile | None:
         """The file with this number."""
         return self._open.get(number)

@@ -17,16 +17,16 @@ from nearfield.errors import (
     InternalError,
     NearfieldError,
 )
-from nearfield.media import Resampling
 from nearfield.sandbox.abi import AbiOptions, Speaker, detect
 from nearfield.sandbox.callpath import CallPath, Linked, LinkFailed, Sandbox, Trapped, call_path
 from nearfield.sandbox.engine import ticker
 from nearfield.sandbox.grants import Grants
 from nearfield.sandbox.host import Host
-from nearfield.sandbox.hostcalls import resolve
+from nearfield.sandbox.hostcalls import prepare_host_modules, resolve
 from nearfield.sandbox.invocation import Invocation, LogLine, Outcome
 from nearfield.sandbox.limits import Limits
 from nearfield.sandbox.module import CompiledGuest, compile_guest, one_line
+from nearfield.sandbox.pictures import PictureRules
 from nearfield.sandbox.shape import ModuleShape
 from nearfield.sandbox.traps import explain
 from nearfield.sandbox.watchdog import Watchdog
@@ -82,7 +82,7 @@ class Guest:
         entry: str | None = None,
         instance: InstancePolicy = "frame",
         cache_dir: Path | None = None,
-        resampling: Resampling = Resampling.ALIGN_CORNERS,
+        pictures: PictureRules = PictureRules(),  # noqa: B008 - cannot be changed
         watchdog: Watchdog | None = None,
         via: CallPath | None = None,
     ) -> Guest:
@@ -99,7 +99,7 @@ class Guest:
             entry: which export to call, for ABIs that leave it open. Default: the only candidate, else `infer`.
             instance: `frame`: a fresh instance for each frame; `worker`: one that keeps its state until it traps.
             cache_dir: where compiled modules are kept; a directory for this user alone. None: compile each time.
-            resampling: how the newer generation of `wasmedge_image` scales; generation A always aligns corners.
+            pictures: how they become pixels.
             watchdog: told of each call, to end the process when one outlives its deadline by `limits.grace_s`; None:
                 a host function that never returns blocks for ever.
             via: the call path; None for the fastest that the wheel allows.
@@ -125,7 +125,8 @@ class Guest:
             speaker = detection.abi.bind(shape, AbiOptions(entry, result_tag, emit, name, instance == "worker"))
         except NearfieldError as exc:
             raise type(exc)(exc.what, where=where, hint=exc.hint) from None
-        host = Host(models, limits, emit, resampling, grants)
+        prepare_host_modules(shape)
+        host = Host(models, limits, emit, pictures, grants)
         try:
             linked = (via or call_path()).link(module, imports, speaker.exports, host)
         except LinkFailed as exc:
@@ -212,6 +213,7 @@ class Guest:
             usable = False
             raise
         finally:
+            ticker().disarm()
             self._keep_or_end(sandbox, usable)
 
     def _probe(self, where: str) -> None:
@@ -237,6 +239,7 @@ class Guest:
         except GuestError as exc:
             raise GuestInvalid(f"initialisation: {exc.what}", where=where, hint=exc.hint) from exc
         finally:
+            ticker().disarm()
             self._unwatch(watched)
             self._keep_or_end(sandbox, usable)
 
@@ -284,3 +287,11 @@ def _refuse(why_no_abi: str | None, missing: list[str], where: str) -> NoReturn:
     if missing:
         parts.append(f"imports that this host does not offer: {', '.join(missing)}")
     raise GuestAbiError("; ".join(parts), where=where)
+
+
+def prepare_for(compiled: CompiledGuest) -> None:
+    """Load what this guest's host modules need and load slowly, which may take files that a contained process loses.
+
+    `Guest.load` does it too, if nobody has before.
+    """
+    prepare_host_modules(ModuleShape.of(compiled.module))

@@ -44,6 +44,10 @@ class Handles:
         item = self._open.get(number)
         return item if isinstance(item, kind) else None
 
+    def all_of(self, kind: type[T]) -> list[T]:
+        """The open items of this kind, oldest first."""
+        return [item for item in self._open.values() if isinstance(item, kind)]
+
     def remove(self, number: int, kind: type[T]) -> T | None:
         """Close the handle and its item; returns the item, or None when there was no such handle."""
         item = self.get(number, kind)

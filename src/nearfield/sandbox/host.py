@@ -5,11 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from nearfield.errors import InferenceError
+from nearfield.errors import GuestTimeout, InferenceError
+from nearfield.inference import Device
+from nearfield.inference.batch_runner import ComputeLate
 from nearfield.sandbox.call import Call
+from nearfield.sandbox.carried_models import CarriedModels, Region
 from nearfield.sandbox.files import Files
 from nearfield.sandbox.grants import Grants
 from nearfield.sandbox.handles import Handles
@@ -20,7 +23,7 @@ from nearfield.sandbox.memory import GuestMemory, OutOfBounds
 
 if TYPE_CHECKING:
     from nearfield.inference import Encoding, ExecutionContext, Graph, ModelStore
-    from nearfield.media import Resampling
+    from nearfield.sandbox.pictures import PictureRules
 
 
 class ModelTooLarge(InferenceError):
@@ -72,12 +75,12 @@ class Host:
         models: ModelStore,
         limits: Limits,
         emit: frozenset[int] | None,
-        resampling: Resampling,
+        pictures: PictureRules,
         grants: Grants | None = None,
     ) -> None:
         """Args:
         emit: tags that the guest may emit; None for every one that is not reserved.
-        resampling: how generation B of `wasmedge_image` scales.
+        pictures: how they become pixels.
         grants: what it gets of this machine; None for the default.
 
         Raises:
@@ -87,7 +90,7 @@ class Host:
         self.limits = limits
         self.grants = grants or Grants()
         self.emit = emit
-        self.resampling = resampling
+        self.pictures = pictures
         self.memory: GuestMemory = NoMemory()
         #: The guest's own allocator (bytes to address), for host functions with results of any size.
         self.allocate: Callable[[int], int] | None = None
@@ -95,6 +98,7 @@ class Host:
         self.files = Files(self.grants.directories, limits.files)
         self._log_budget = LogBudget(limits.log_bytes_per_s)
         self._models_bytes = 0
+        self._carried = CarriedModels()
         self.call = Call(None, limits, emit, self._log_budget)
 
     def begin(self, invocation: Invocation | None) -> Call:
@@ -115,41 +119,70 @@ class Host:
         return Timed(self.call, what)
 
     def compute(self, context: ExecutionContext) -> None:
-        """Run a model, and count the time.
+        """Run a model, and count the time; with it that of waiting for other frames, where they are batched.
 
         Raises:
             InferenceError: the context's own.
-            GuestTimeout: see `timed`.
+            GuestTimeout: see `timed`; and when the frame's time was over before the model could run.
         """
         with self.timed("inference") as timed:
             try:
-                context.compute()
+                context.compute(self.call.by_s)
+            except ComputeLate as late:
+                raise GuestTimeout(late.what) from late
             finally:
                 self.call.model_ns += timed.elapsed_ns()
 
-    def load_model(self, pointer: int, length: int, encoding: Encoding) -> Graph:
+    def load_model(self, regions: Sequence[Region], encoding: Encoding, device: Device = Device.CPU) -> Graph:
         """The model in the guest's own memory.
 
+        A model that lies where it lay in an earlier instance, unchanged, is found without reading it.
+
+        Args:
+            regions: pointer and length of each part of the model.
+            encoding: what the guest says it is.
+            device: where it wants to compute.
+
         Raises:
-            OutOfBounds: it is not inside the memory.
+            OutOfBounds: a part is not inside the memory.
             ModelTooLarge: the guest has loaded as much as it may.
             ModelInvalid: no model that a backend can load.
+            InferenceError: the backend or the device is not available.
             GuestTimeout: see `timed`.
         """
-        limits, call = self.limits, self.call
-        self.memory.check(pointer, length)
-        if call.model_bytes + length > limits.model_bytes:
-            raise ModelTooLarge(
-                f"got {call.model_bytes + length} bytes of models in one call, expected at most {limits.model_bytes}"
-            )
-        call.model_bytes += length
-        memory = self.memory
+        memory, models = self.memory, self.models
+        for pointer, length in regions:
+            memory.check(pointer, length)
+        self.count_model(sum(length for _, length in regions))
         with self.timed("loading models"):
-            known = self.models.find_carried(length, lambda content: memory.holds(pointer, content), encoding)
-            return known or self.models.from_bytes(memory.read(pointer, length), encoding, admit=self._admit_model)
+            known = self._carried.find(memory, regions, encoding, device)
+            if known is not None:
+                return known
+            graph = models.find_carried(
+                [length for _, length in regions],
+                lambda parts: all(memory.holds(at, part) for (at, _), part in zip(regions, parts, strict=True)),
+                encoding,
+                device=device,
+            )
+            if graph is None:
+                parts = [memory.read(pointer, length) for pointer, length in regions]
+                graph = models.from_parts(parts, encoding, device=device, admit=self.admit_model)
+            contents = models.carried_content(graph)
+            if contents is not None:
+                self._carried.remember(memory, regions, encoding, device, graph, contents)
+            return graph
 
-    def _admit_model(self, size: int) -> None:
-        """Count a model that is not loaded yet; one that still is costs nothing."""
+    def count_model(self, size: int) -> None:
+        """Count a model that the guest loads, also one that is loaded already. Raises `ModelTooLarge`."""
+        call, limits = self.call, self.limits
+        if call.model_bytes + size > limits.model_bytes:
+            raise ModelTooLarge(
+                f"got {call.model_bytes + size} bytes of models in one call, expected at most {limits.model_bytes}"
+            )
+        call.model_bytes += size
+
+    def admit_model(self, size: int) -> None:
+        """Count a model that is not loaded yet; one that still is costs nothing. Raises `ModelTooLarge`."""
         if self._models_bytes + size > self.limits.models_total_bytes:
             raise ModelTooLarge(
                 f"got {self._models_bytes + size} bytes of models since its start, "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
@@ -15,6 +16,7 @@ class Invocation:
         origin: name of the source where the frame began.
         sequence: number given by that source, u64.
         captured_ns: capture time, nanoseconds since the Unix epoch.
+        by_s: of `time.monotonic`, when results are of no use any longer; None: never. The guest is not told.
     """
 
     tag: int
@@ -22,6 +24,7 @@ class Invocation:
     origin: str
     sequence: int
     captured_ns: int
+    by_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +57,14 @@ class Outcome:
         logs: in order; a last line says how many more were dropped.
         refused_emits: how often `emit` said no: a tag that is not allowed, or a limit used up.
         model_ns: nanoseconds spent inside models' `compute`.
+        host_ns: nanoseconds inside each kind of work that takes long in host functions: `inference`, `pictures`.
     """
 
     emissions: tuple[Emission, ...]
     logs: tuple[LogLine, ...]
     refused_emits: int
     model_ns: int
+    host_ns: Mapping[str, int]
 
 
 # 1,024 characters hold a panic message with its path; a terminal shows about ten rows of it.

@@ -34,6 +34,9 @@ class Limits:
         files: files and directories it may hold open at once, granted directories included.
         model_bytes: size of all models together that it may load from its own bytes during one call.
         models_total_bytes: the same over its whole life, each content counted once.
+        picture_bytes: size of a picture's file.
+        picture_pixels: width times height of a picture, as its file declares it, and as the guest wants it.
+        picture_scans: of a JPEG: passes over its pixels. Fewer where there are very many pixels.
         module_bytes: size of the module file.
         compile_s: seconds for compiling it. Wall-clock time; processor time is limited to that on every core.
         compile_memory_bytes: address space of the process that compiles it.
@@ -52,6 +55,9 @@ class Limits:
     files: int = 32
     model_bytes: int = 64 * MIB
     models_total_bytes: int = 256 * MIB
+    picture_bytes: int = 16 * MIB
+    picture_pixels: int = 4096 * 4096
+    picture_scans: int = 64
     module_bytes: int = 64 * MIB
     compile_s: float = 30.0
     compile_memory_bytes: int = 2048 * MIB

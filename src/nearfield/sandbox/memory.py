@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 _U32 = Struct("<I")
 _U64 = Struct("<Q")
 
-# `PyBUF_WRITE` of CPython's `object.h`: a memory view that may be written to.
-_PYBUF_WRITE = 0x200
+# Of CPython's `object.h`: a memory view that may not, and one that may, be written to.
+_PYBUF_READ, _PYBUF_WRITE = 0x100, 0x200
 
 _view = ctypes.pythonapi.PyMemoryView_FromMemory
 _view.restype = ctypes.py_object
@@ -75,6 +75,29 @@ class GuestMemory(ABC):
         source = memoryview(data).cast("B")
         with _view(self._place(pointer, source.nbytes), source.nbytes, _PYBUF_WRITE) as target:
             target[:] = source
+
+    def view(self, pointer: int, length: int) -> memoryview:
+        """The guest's own bytes, read-only and without a copy: `with memory.view(p, n) as content: ...`.
+
+        Leave the block before anything can run the guest again: its memory moves when it grows. Whoever is given the
+        view must be done with it by then.
+
+        Raises:
+            OutOfBounds: not all of them are inside the memory.
+        """
+        content: memoryview = _view(self._place(pointer, length), length, _PYBUF_READ)
+        return content
+
+    def room(self, pointer: int, length: int) -> memoryview:
+        """The guest's own bytes, to be written to in place, before anything can run the guest again.
+
+        Not for a `with` block when it is handed on: an array over it may outlive the block in a traceback.
+
+        Raises:
+            OutOfBounds: not all of them are inside the memory.
+        """
+        content: memoryview = _view(self._place(pointer, length), length, _PYBUF_WRITE)
+        return content
 
     def holds(self, pointer: int, content: bytes) -> bool:
         """Whether exactly these bytes are at `pointer`, without a copy of them. Raises `OutOfBounds`."""

@@ -44,17 +44,14 @@ def worker_command(
     if function.run.suffix == ".py" or ".py:" in function.run.name:
         return arguments
     for name in models if function.models is None else function.models:
-        model = models[name]
-        arguments += ["--model", f"{name}={model.path}"]
-        if model.labels is not None:
-            arguments += ["--labels", f"{name}={model.labels}"]
-        if model.threads != 1:
-            arguments += ["--threads", f"{name}={model.threads}"]
+        arguments += _model(name, models[name])
     if function.entry is not None:
         arguments += ["--entry", function.entry]
     arguments += ["--instance", sandbox.instance]
     for limit in format_limits(sandbox):
         arguments += ["--limit", limit]
+    arguments += ["--pixels", sandbox.pixels]
+    arguments += ["--exact-pixels"] if sandbox.exact_pixels else []
     return [*arguments, *_grants(sandbox.grants), *(["--allow-precompiled"] if sandbox.allow_precompiled else [])]
 
 
@@ -62,6 +59,23 @@ def worker_environment(function: FunctionConfig) -> dict[str, str]:
     """Variables for one worker process: what would be seen by everyone on this machine as an argument."""
     granted = function.sandbox.grants.environment
     return {GUEST_ENVIRONMENT_VARIABLE: json.dumps(granted)} if granted else {}
+
+
+def _model(name: str, model: ModelConfig) -> list[str]:
+    arguments = ["--model", f"{name}={model.path}"]
+    if model.labels is not None:
+        arguments += ["--labels", f"{name}={model.labels}"]
+    if model.sha256 is not None:
+        arguments += ["--sha256", f"{name}={model.sha256}"]
+    if model.backend is not None:
+        arguments += ["--backend", f"{name}={model.backend}"]
+    if model.device != "cpu":
+        arguments += ["--device", f"{name}={model.device}"]
+    if model.threads != 1:
+        arguments += ["--threads", f"{name}={model.threads}"]
+    if model.batch is not None:
+        arguments += ["--batch", f"{name}={model.batch.max_frames}:{format_duration(model.batch.wait_s)}"]
+    return arguments
 
 
 def _grants(grants: GrantsConfig) -> list[str]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from nearfield.errors import GuestFailed
 from nearfield.inference import ModelSource, ModelStore
-from nearfield.sandbox import Emission, Guest, Invocation, inspect_guest
+from nearfield.media import Resampling, encode_jpeg
+from nearfield.sandbox import Emission, Guest, Invocation, PictureRules, inspect_guest
 from tests.unit.sandbox.kit import ROOT, TESTDATA
 
 GUESTS = ROOT / "guests"
@@ -69,12 +71,28 @@ def test_a_picture_is_recognised_with_a_model_of_the_host() -> None:
     assert guest.handle(frame(PICTURE.read_bytes())).emissions == (emission,)
 
 
+@pytest.mark.parametrize("label", ["", "x", "y" * 127 + "z", "y" * 128 + "z", "é" * 2000])
+def test_a_label_of_any_length_reaches_the_guest_whole(label: str, tmp_path: Path) -> None:
+    factory_line = ROOT / "src/nearfield/assets/factory_line"
+    labels = tmp_path / "labels.txt"
+    # Not the last, whose emptiness would be the end of the file.
+    labels.write_text(f"{label}\n" * 6 + "last\n")
+    picture = encode_jpeg(np.full((96, 96, 3), 128, np.uint8))
+    store = ModelStore({"parts": ModelSource(factory_line / "parts.tflite", labels)}, probe=False)
+    guest = Guest.load(guest_file("recognise"), name="recognise", models=store)
+    (emission,) = guest.handle(frame(picture)).emissions
+    assert json.loads(emission.payload)["label"] == label
+    guest.close()
+
+
 def test_a_picture_is_recognised_with_a_model_inside_the_guest_in_both_generations() -> None:
     needs_test_data()
     labels = (ROOT / "src/nearfield/assets/factory_line/labels.txt").read_text().split("\n")
     found = []
+    # Left to themselves, each would scale by the rule of its own generation.
+    pictures = PictureRules(Resampling.ALIGN_CORNERS)
     for name in ("bindgen-classify-a", "bindgen-classify-b"):
-        guest = Guest.load(guest_file(name), name=name, models=ModelStore({}), result_tag=0x11)
+        guest = Guest.load(guest_file(name), name=name, models=ModelStore({}), result_tag=0x11, pictures=pictures)
         found += [guest.handle(frame(PICTURE.read_bytes())).emissions for _ in range(3)]
         guest.close()
     assert all(emissions == found[0] for emissions in found)

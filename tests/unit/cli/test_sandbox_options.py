@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from nearfield.cli.sandbox_options import grants_of, limits_of
+from nearfield.cli.sandbox_options import grants_of, limits_of, pictures_of
 from nearfield.errors import UsageError
-from nearfield.sandbox import Directory, Grants, Limits
+from nearfield.media import Resampling
+from nearfield.sandbox import Directory, Grants, Limits, PictureRules
 from nearfield.supervise import GUEST_ENVIRONMENT_VARIABLE
 
 
@@ -85,3 +86,24 @@ def test_what_the_supervisor_says_is_taken_out_of_our_environment() -> None:
 def test_a_grant_that_cannot_be_is_named(given: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         grants(**given)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "rule"),
+    [("auto", None), ("align-corners", Resampling.ALIGN_CORNERS), ("smooth", Resampling.SMOOTH)],
+)
+@pytest.mark.parametrize("exact", [False, True])
+def test_pixels_are_made_by_the_named_rule(pixels: str, rule: Resampling | None, exact: bool) -> None:
+    assert pictures_of(pixels, exact) == PictureRules(rule, exact)
+
+
+@pytest.mark.parametrize("pixels", ["", "AUTO", "bilinear"])
+def test_an_unknown_rule_for_pixels_is_named(pixels: str) -> None:
+    with pytest.raises(UsageError, match=f"^--pixels: got `{pixels}`, expected auto, align-corners or smooth$"):
+        pictures_of(pixels, False)
+
+
+def test_limits_of_pictures_are_limits_like_others() -> None:
+    assert limits_of("1s", "256MiB", ["picture=1MiB", "picture_pixels=1000000", "picture_scans=20"]) == Limits(
+        picture_bytes=2**20, picture_pixels=1_000_000, picture_scans=20
+    )

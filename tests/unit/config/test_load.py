@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from nearfield.config import (
+    BatchConfig,
     CertificateConfig,
     FunctionConfig,
     ModelConfig,
@@ -62,9 +63,16 @@ functions:
   - {name: audit, observe: [0x11], delivery: {mode: complete}}
 models:
   parts: {path: models/parts.tflite, labels: /srv/labels.txt, threads: 2}
+  nuts:
+    path: nuts.onnx
+    sha256: "%s"
+    backend: onnxruntime
+    device: auto
+    batch: {max: 16, wait: 500us}
+  bolts: {path: bolts.xml, batch: {}}
 certificates: {ca: tls/ca.pem, certificate: tls/zipper.pem, key: tls/zipper.key}
 limits: {max_payload: 4MiB}
-"""
+""" % ("AB" * 32)
 
 
 def write(folder: Path, text: str) -> Path:
@@ -102,7 +110,15 @@ def test_every_setting_arrives_in_its_unit_and_paths_are_relative_to_the_file(tm
     assert (sandbox.log_lines, sandbox.module_bytes, sandbox.handles) == (4, 2**20, 7)
     assert workflow.functions[1].delivery.mode == "complete"
     parts = ModelConfig(path=tmp_path / "models" / "parts.tflite", labels=Path("/srv/labels.txt"), threads=2)
-    assert workflow.models == {"parts": parts}
+    nuts = ModelConfig(
+        path=tmp_path / "nuts.onnx",
+        sha256="ab" * 32,
+        backend="onnxruntime",
+        device="auto",
+        batch=BatchConfig(max_frames=16, wait_s=0.0005),
+    )
+    bolts = ModelConfig(path=tmp_path / "bolts.xml", batch=BatchConfig(max_frames=8, wait_s=0.002))
+    assert workflow.models == {"parts": parts, "nuts": nuts, "bolts": bolts}
     assert workflow.certificates == CertificateConfig(
         ca=tmp_path / "tls/ca.pem", certificate=tmp_path / "tls/zipper.pem", key=tmp_path / "tls/zipper.key"
     )
@@ -233,6 +249,30 @@ BAD: list[tuple[str, list[str]]] = [
     (
         "name: a\nfunctions: []\nmodels:\n  a b: {path: m}",
         [f'workflow.yaml:4: models["a b"]: got "a b" as a name, expected {NAME}'],
+    ),
+    (
+        "name: a\nfunctions: []\nmodels:\n  m:\n    path: m\n    sha256: 12\n    device: gpu\n    backend: torch",
+        [
+            "workflow.yaml:6: models.m.sha256: got 12, expected 64 hexadecimal digits, in quotes",
+            'workflow.yaml:7: models.m.device: got "gpu", expected `auto` or `cpu` or `cuda`',
+            'workflow.yaml:8: models.m.backend: got "torch", expected `litert` or `onnxruntime` or `openvino`',
+        ],
+    ),
+    (
+        "name: a\nfunctions: []\nmodels:\n  m:\n    path: m\n    batch: {max: 0, wait: 2}",
+        [
+            "workflow.yaml:6: models.m.batch.max: got 0, expected a whole number from 1 to 256",
+            f"workflow.yaml:6: models.m.batch.wait: got 2, expected {DURATION}",
+        ],
+    ),
+    (
+        "name: a\nfunctions: []\nmodels:\n  m: {path: m, device: cuda, backend: litert}",
+        [
+            (
+                "workflow.yaml:4: models.m.device: `cuda` is not for backend `litert`, which computes on the CPU; "
+                "expected `cpu` or `auto`"
+            )
+        ],
     ),
     (
         "name: a\nfunctions: []\ncertificates: {ca: a}",

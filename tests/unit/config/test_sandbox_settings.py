@@ -34,6 +34,11 @@ loaded_models: 4MiB
 loaded_models_total: 8MiB
 compile_time: 10s
 compile_memory: 1GiB
+picture: 1MiB
+picture_pixels: 1000000
+picture_scans: 20
+pixels: align-corners
+exact_pixels: true
 allow_precompiled: true
 grants:
   environment: {LINE: "3", TOKEN: ""}
@@ -47,6 +52,8 @@ grants:
     assert errors == []
     assert sandbox is not None
     assert (sandbox.host_time_s, sandbox.log_bytes_per_s, sandbox.allow_precompiled) == (0.2, 2**20, True)
+    assert (sandbox.picture_bytes, sandbox.picture_pixels, sandbox.picture_scans) == (2**20, 1_000_000, 20)
+    assert (sandbox.pixels, sandbox.exact_pixels) == ("align-corners", True)
     grants = sandbox.grants
     assert grants.environment == {"LINE": "3", "TOKEN": ""}
     assert [(d.host, d.guest, d.write) for d in grants.directories] == [
@@ -60,6 +67,8 @@ grants:
     ("sandbox", "error"),
     [
         ("allow_precompiled: yes", 'allow_precompiled: got "yes", expected true or false'),
+        ("pixels: bilinear", 'pixels: got "bilinear", expected `align-corners` or `auto` or `smooth`'),
+        ("picture_pixels: 0", "picture_pixels: got 0, expected a whole number from 1 to 268435456"),
         ("files: 0", "files: got 0, expected a whole number from 1 to 1024"),
         ("grants: {environment: {A-B: x}}", "environment.A-B: got `A-B`, expected letters, digits and `_`"),
         ("grants: {environment: {A: 1}}", "environment.A: got 1, expected printable text of 0 to 4096 characters"),

@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 
 from nearfield.config import (
+    BatchConfig,
     CertificateConfig,
     DeliveryConfig,
     Finding,
     FunctionConfig,
     ModelConfig,
+    SandboxConfig,
     Workflow,
     validate_files,
     validate_workflow,
@@ -178,3 +180,15 @@ def test_loops_are_found_in_the_order_of_a_frame(
     flows: list[tuple[set[int], set[int]]], loops: list[tuple[int, ...]]
 ) -> None:
     assert find_loops(flows) == loops
+
+
+def test_a_batch_is_said_to_have_no_effect_on_a_sandbox_that_keeps_its_memory(tmp_path: Path) -> None:
+    models = {
+        "batched": ModelConfig(path=tmp_path, batch=BatchConfig(max_frames=4)),
+        "alone": ModelConfig(path=tmp_path, batch=BatchConfig(max_frames=1)),
+    }
+    worker, run = SandboxConfig(instance="worker"), tmp_path / "guest.wasm"
+    (warning,) = found(function("a", run=run, sandbox=worker), models=models)
+    assert warning.startswith("warning: functions[0].sandbox.instance: `batch` of model `batched` has no effect with")
+    assert found(function("a", run=run, sandbox=worker, models=("alone",)), models=models) == []
+    assert found(function("a", run=run), models=models) == []

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
+
+from nearfield.cli.contained import gpu_devices
 from nearfield.containment import ContainmentPlan, PythonInstallation, plan_for_guest
-from nearfield.containment.plan import SYSTEM_READABLE
+from nearfield.containment.plan import GPU_READABLE, SYSTEM_DEVICES, SYSTEM_READABLE
 from nearfield.containment.python import import_directories
+from nearfield.inference import Device, ModelSource
 
 MIB = 1024**2
 STATE = Path("/var/lib/nearfield")
 PYTHON = PythonInstallation((Path("/venv/lib"),), (Path("/src"),), (Path("/usr/bin/python3"),))
 
 
-def a_plan(model_bytes: int = 0, module_bytes: int = 64 * MIB, guest_memory_bytes: int = 256 * MIB) -> ContainmentPlan:
+def a_plan(
+    model_bytes: int = 0,
+    module_bytes: int = 64 * MIB,
+    guest_memory_bytes: int = 256 * MIB,
+    gpu: Sequence[Path] = (),
+) -> ContainmentPlan:
     return plan_for_guest(
         Path("guest.wasm"),
         models=[Path("parts.tflite"), Path("labels.txt")],
@@ -26,6 +36,7 @@ def a_plan(model_bytes: int = 0, module_bytes: int = 64 * MIB, guest_memory_byte
         model_bytes=model_bytes,
         granted_readable=[Path("/data")],
         granted_writable=[Path("/out")],
+        gpu_devices=gpu,
     )
 
 
@@ -91,3 +102,23 @@ def test_this_python_is_found() -> None:
     assert all(path.is_file() and not path.is_symlink() for path in found.executable)
     # The interpreter and the loader of its libraries.
     assert len(found.executable) == 2
+
+
+def test_graphics_processors_are_for_models_that_may_compute_there() -> None:
+    without, with_one = a_plan(), a_plan(gpu=[Path("/dev/nvidia0")])
+    assert without.devices == SYSTEM_DEVICES
+    assert with_one.devices == (*SYSTEM_DEVICES, Path("/dev/nvidia0"))
+    assert {*with_one.readable} - {*without.readable} == {*GPU_READABLE}
+    assert with_one.limits.data_bytes > without.limits.data_bytes
+
+
+@pytest.mark.parametrize(
+    ("device", "found"),
+    [(Device.CPU, []), (Device.CUDA, ["nvidia0", "nvidiactl"]), (Device.AUTO, ["nvidia0", "nvidiactl"])],
+)
+def test_device_files_are_looked_up_when_a_model_wants_them(tmp_path: Path, device: Device, found: list[str]) -> None:
+    for name in ("nvidiactl", "nvidia0", "null"):
+        (tmp_path / name).touch()
+    (tmp_path / "nvidia-caps").mkdir()
+    models = [ModelSource(Path("a.onnx")), ModelSource(Path("b.onnx"), device=device)]
+    assert [path.name for path in gpu_devices(models, tmp_path)] == found

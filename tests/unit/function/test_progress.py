@@ -22,7 +22,7 @@ def test_report_says_what_is_held_and_what_is_done() -> None:
     state = progress()
     for number in (1, 2, 3):
         assert state.receive(number, EPOCH)
-    state.begin(1_000_000_000)
+    state.begin(1, EPOCH, 1_000_000_000)
     report = state.report(1_012_000_000, full=False)
     assert (report.instance, report.epoch, report.received) == ("d1", EPOCH, 3)
     assert (report.holding, report.done, report.busy_ms) == ([1, 2, 3], [], 12)

@@ -17,6 +17,7 @@ from nearfield.errors import (
     GuestTrapped,
     HandlerFailed,
     InferenceError,
+    InternalError,
     MediaError,
     NearfieldError,
     RefusedError,
@@ -26,7 +27,7 @@ from nearfield.frame import Frame, Header, decode_header, keys
 from nearfield.frame.control import JoinReply, JoinRequest, Report, decode, encode
 from nearfield.frame.delivery import DeliveryHeader
 from nearfield.function import Context, PythonFunction, Worker, WorkerSettings
-from nearfield.function.worker import failure_reason
+from nearfield.function.handled import failure_reason
 from tests.doubles import MemoryZipper
 
 TAG = 0x10
@@ -42,10 +43,18 @@ def upper(context: Context) -> None:
     context.emit(0x12, b"2")
 
 
+class Several(PythonFunction):
+    """A Python function that may be called on several threads at once."""
+
+    def __init__(self, handler: Any, concurrency: int) -> None:
+        super().__init__(handler)
+        self.concurrency = concurrency
+
+
 class Bench:
     """A worker whose zipper is the test."""
 
-    def __init__(self, handler: Any = upper, **settings: Any) -> None:
+    def __init__(self, handler: Any = upper, *, concurrency: int = 1, **settings: Any) -> None:
         self.zipper = MemoryZipper.observing(TAG, epoch=EPOCH)
         self.session = self.zipper.session
         self.session.answers[JOIN] = lambda _: encode(JoinReply(epoch=self.zipper.epoch, observe=[TAG]))
@@ -53,7 +62,7 @@ class Bench:
         self.handled: list[tuple[Frame, NearfieldError | None]] = []
         self.worker = Worker(
             WorkerSettings("detect", **settings),
-            PythonFunction(handler),
+            Several(handler, concurrency),
             self.zipper.connection,
             clock=self.clock,
             on_frame=lambda frame, error, _: self.handled.append((frame, error)),
@@ -280,6 +289,118 @@ def test_worker_that_is_not_admitted_any_longer_ends_with_the_reason(opened: Ope
     bench.ask_to_join_again()
     bench.thread.join(timeout=10)
     assert [str(error) for error in bench.errors] == ["zipper `line-1`: function `detect` is not here"]
+
+
+class Gates:
+    """A handler that lets each frame through when the test says so; emits it again."""
+
+    def __init__(self) -> None:
+        self.entered: list[bytes] = []
+        self.opened = {bytes([letter]): threading.Event() for letter in b"abcdefgh"}
+
+    def __call__(self, context: Context) -> None:
+        self.entered.append(context.payload)
+        assert self.opened[context.payload].wait(10)
+        if context.payload == b"b":
+            raise ValueError("b is bad")
+        context.emit(0x11, context.payload)
+
+    def open(self, letters: bytes) -> None:
+        for letter in letters:
+            self.opened[bytes([letter])].set()
+
+
+def test_worker_asks_for_one_frame_more_than_it_handles_at_a_time(opened: OpenBench) -> None:
+    for concurrency, credits, asked in ((1, 1, 1), (1, 2, 2), (4, 2, 5), (4, 9, 9)):
+        bench = opened(concurrency=concurrency, credits=credits)
+        bench.worker.join()
+        assert bench.joins()[0].credits == asked
+
+
+def test_several_frames_at_a_time_leave_in_the_order_in_which_they_came(
+    opened: OpenBench, eventually: Eventually
+) -> None:
+    gates = Gates()
+    bench = opened(gates, concurrency=3).start()
+    for number, letter in enumerate(b"abcd", start=1):
+        bench.deliver(number, bytes([letter]))
+    eventually(lambda: sorted(gates.entered) == [b"a", b"b", b"c"], "three at a time")
+    gates.open(b"cbd")
+    eventually(lambda: len(gates.entered) == 4, "the next one")
+    assert bench.done() == {}
+    assert bench.handled == []
+    gates.open(b"a")
+    eventually(lambda: len(bench.done()) == 4)
+    expected = {1: ("completed", ""), 2: ("failed", "handler"), 3: ("completed", ""), 4: ("completed", "")}
+    assert list(bench.done().items()) == list(expected.items())
+    assert [message.payload for message in bench.session.sent_to("nearfield/default/frames/*/*/*")] == [
+        b"a",
+        b"c",
+        b"d",
+    ]
+    assert [frame.payload for frame, _ in bench.handled] == [b"a", b"b", b"c", b"d"]
+    statistics = bench.worker.statistics()
+    assert (statistics.completed, statistics.failed, statistics.emitted) == (3, 1, 3)
+
+
+def test_a_stale_frame_takes_its_turn_too(opened: OpenBench, eventually: Eventually) -> None:
+    gates = Gates()
+    bench = opened(gates, concurrency=2).start()
+    bench.deliver(1, b"a")
+    bench.deliver(2, b"c", deadline_ns=bench.clock.wall_ns() - 1)
+    bench.deliver(3, b"d")
+    eventually(lambda: sorted(gates.entered) == [b"a", b"d"])
+    gates.open(b"d")
+    assert bench.done() == {}
+    gates.open(b"a")
+    eventually(lambda: len(bench.done()) == 3)
+    assert list(bench.done().items()) == [(1, ("completed", "")), (2, ("dropped", "stale")), (3, ("completed", ""))]
+
+
+def test_heartbeats_tell_how_long_the_oldest_of_several_frames_takes(opened: OpenBench, eventually: Eventually) -> None:
+    gates = Gates()
+    bench = opened(gates, concurrency=2).start()
+
+    def busy_ms() -> int | None:
+        messages = bench.session.sent_to(keys.reports("default", "line-1"))
+        return decode(Report, messages[-1].payload).busy_ms if messages else None
+
+    bench.deliver(1, b"a")
+    eventually(lambda: gates.entered == [b"a"])
+    bench.clock.advance(1.5)
+    bench.deliver(2, b"c")
+    eventually(lambda: gates.entered == [b"a", b"c"])
+    bench.clock.advance(0.5)
+    eventually(lambda: busy_ms() == 2_000)
+    gates.open(b"a")
+    eventually(lambda: busy_ms() == 500)
+    gates.open(b"c")
+    eventually(lambda: busy_ms() == 0)
+
+
+def test_stopped_worker_finishes_all_frames_at_hand(opened: OpenBench, eventually: Eventually) -> None:
+    gates = Gates()
+    bench = opened(gates, concurrency=3).start()
+    for number, letter in enumerate(b"acde", start=1):
+        bench.deliver(number, bytes([letter]))
+    eventually(lambda: len(gates.entered) == 3)
+    bench.worker.stop()
+    gates.open(b"edca")
+    bench.thread.join(timeout=10)
+    assert list(bench.done()) == [1, 2, 3]
+    assert bench.session.announced == set()
+
+
+def test_an_error_of_ours_on_any_thread_ends_the_worker(opened: OpenBench) -> None:
+    def fail(frame: Frame, error: NearfieldError | None, handler_ns: int) -> None:
+        raise InternalError("gone")
+
+    bench = opened(concurrency=3)
+    bench.worker._on_frame = fail
+    bench.start()
+    bench.deliver(1, b"x")
+    bench.thread.join(timeout=10)
+    assert [str(error) for error in bench.errors] == ["gone"]
 
 
 def test_stopped_worker_finishes_the_frame_at_hand_and_leaves(opened: OpenBench) -> None:

@@ -10,8 +10,11 @@ from typing import Any
 import pytest
 
 from nearfield.errors import ConfigError, InferenceError, ModelInvalid
-from nearfield.inference import Encoding, ModelSource, ModelStore, ModelUnknown
+from nearfield.inference import BatchSettings, Device, Encoding, ModelSource, ModelStore, ModelUnknown
 from nearfield.inference import store as store_module
+from nearfield.inference.batching import BatchingGraph
+from nearfield.inference.carried import MOST_GUEST_MODELS
+from tests.conformance.inference.networks import FORMATS, FREE
 
 ModelFile = Callable[..., Path]
 
@@ -77,11 +80,6 @@ def test_a_named_pipe_is_refused_instead_of_waited_for(tmp_path: Path) -> None:
         ModelStore({"parts": ModelSource(path)}).load_all()
 
 
-def test_a_thread_count_below_one_is_refused() -> None:
-    with pytest.raises(ConfigError, match="model `parts`: threads: got 0, expected 1 or more"):
-        ModelStore({"parts": ModelSource(Path("p"), threads=0)})
-
-
 def test_each_content_is_probed_once_and_not_again_with_a_record(
     tiny: Any, model_file: ModelFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -116,33 +114,108 @@ def test_labels_of_another_model_are_refused_with_both_counts(tiny: Any, model_f
 
 def test_a_model_inside_a_guest_is_loaded_once_for_each_thread_count(tiny: Any) -> None:
     store, content = ModelStore({}), tiny.adder()
-    first = store.from_bytes(content)
-    assert store.from_bytes(bytes(bytearray(content)), Encoding.TENSORFLOWLITE) is first
-    assert store.from_bytes(content, threads=2) is not first
+    first = store.from_parts((content,))
+    assert store.from_parts((bytes(bytearray(content)),), Encoding.TENSORFLOWLITE) is first
+    assert store.from_parts((content,), threads=2) is not first
     assert first.label.startswith("sha256:")
 
 
 def test_a_known_model_under_a_wrong_encoding_is_refused_all_the_same(tiny: Any) -> None:
     store = ModelStore({})
-    store.from_bytes(tiny.adder())
-    with pytest.raises(ModelInvalid, match="this build has no ONNX backend yet"):
-        store.from_bytes(tiny.adder(), Encoding.ONNX)
+    store.from_parts((tiny.adder(),))
+    with pytest.raises(ModelInvalid, match=r"got a TFLite model .* expected an ONNX model"):
+        store.from_parts((tiny.adder(),), Encoding.ONNX)
 
 
 def test_models_from_guests_are_kept_in_bounded_number_newest_first(tiny: Any) -> None:
     store = ModelStore({})
-    contents = [tiny.adder((1, size)) for size in range(1, store_module.MOST_GUEST_MODELS + 1)]
-    graphs = [store.from_bytes(content) for content in contents]
-    assert store.from_bytes(contents[0]) is graphs[0]
-    store.from_bytes(tiny.divider())
-    assert store.from_bytes(contents[0]) is graphs[0]
-    assert store.from_bytes(contents[1]) is not graphs[1]
+    contents = [tiny.adder((1, size)) for size in range(1, MOST_GUEST_MODELS + 1)]
+    graphs = [store.from_parts((content,)) for content in contents]
+    assert store.from_parts((contents[0],)) is graphs[0]
+    store.from_parts((tiny.divider(),))
+    assert store.from_parts((contents[0],)) is graphs[0]
+    assert store.from_parts((contents[1],)) is not graphs[1]
+
+
+def test_a_carried_model_is_found_by_its_bytes_without_a_copy(tiny: Any) -> None:
+    store, content = ModelStore({}), tiny.adder()
+    graph = store.from_parts((content,))
+    asked: list[tuple[bytes, ...]] = []
+
+    def has_content(parts: tuple[bytes, ...]) -> bool:
+        asked.append(parts)
+        return True
+
+    assert store.find_carried((len(content) + 1,), has_content) is None
+    assert store.find_carried((len(content), 0), has_content) is None
+    assert store.find_carried((len(content),), has_content, Encoding.ONNX) is None
+    assert store.find_carried((len(content),), has_content, threads=2) is None
+    assert store.find_carried((len(content),), has_content, device=Device.AUTO) is None
+    assert asked == []
+    assert store.find_carried((len(content),), has_content, Encoding.TENSORFLOWLITE) is graph
+    assert asked == [(content,)]
+    assert store.find_carried((len(content),), lambda _: False) is None
+
+
+def test_contents_of_one_size_are_told_apart(tiny: Any) -> None:
+    store, content = ModelStore({}), tiny.adder()
+    other = content.replace(b"out0", b"out1")
+    graphs = [store.from_parts((each,)) for each in (content, other)]
+    found = [
+        store.find_carried((len(content),), lambda parts, each=each: parts == (each,)) for each in (content, other)
+    ]
+    assert found == graphs
+    assert graphs[0] is not graphs[1]
+
+
+def test_the_content_of_a_carried_model_is_known_as_long_as_it_is_held(tiny: Any, model_file: ModelFile) -> None:
+    store = ModelStore({"parts": ModelSource(model_file(tiny.adder()))}, probe=False)
+    graph = store.from_parts([tiny.adder()])
+    assert store.carried_content(graph) == (tiny.adder(),)
+    assert store.carried_content(store.by_name("parts")) is None
+    for size in range(MOST_GUEST_MODELS):
+        store.from_parts((tiny.adder((2, size + 1)),))
+    assert store.carried_content(graph) is None
+
+
+def test_an_earlier_model_is_admitted_for_nothing(tiny: Any) -> None:
+    store, sizes = ModelStore({}), []
+    for content in (tiny.adder(), tiny.adder(), tiny.divider()):
+        store.from_parts((content,), admit=sizes.append)
+    assert sizes == [len(tiny.adder()), len(tiny.divider())]
+
+
+def test_a_batch_needs_a_model_that_can_take_one(tiny: Any, model_file: ModelFile) -> None:
+    path = model_file(tiny.adder())
+    store = ModelStore({"parts": ModelSource(path, batch=BatchSettings(8, 0.002))}, probe=False)
+    with pytest.raises(ConfigError, match=r"model `parts`: batch: got a model for single frames .* \(1, 4\) float32"):
+        store.load_all()
+    ModelStore({"parts": ModelSource(path, batch=BatchSettings(1, 0.002))}, probe=False).load_all()
+
+
+def test_frames_of_a_model_with_a_batch_are_put_together(model_file: ModelFile) -> None:
+    path = model_file(FORMATS[0].dense(FREE)[0])
+    store = ModelStore({"parts": ModelSource(path, batch=BatchSettings(8, 0.002))}, probe=False)
+    assert isinstance(store.by_name("parts"), BatchingGraph)
+    assert store.by_name("default") is store.by_name("parts")
+
+
+def test_a_wrong_digest_is_refused_before_anything_runs(tiny: Any, model_file: ModelFile) -> None:
+    path = model_file(tiny.killer())
+    with pytest.raises(ModelInvalid, match=r"got sha256 .*, expected 0000"):
+        ModelStore({"parts": ModelSource(path, sha256="0" * 64)}, probe=False).load_all()
+
+
+def test_a_device_that_is_not_there_names_the_file(tiny: Any, model_file: ModelFile) -> None:
+    path = model_file(tiny.adder())
+    with pytest.raises(InferenceError, match=f"model `parts` \\(`{path}`\\): device: got cuda"):
+        ModelStore({"parts": ModelSource(path, device=Device.CUDA)}, probe=False).load_all()
 
 
 @pytest.mark.parametrize("content", [b"", b"\0" * 100, b"TFL3TFL3"])
 def test_bytes_that_are_no_model_are_refused(content: bytes) -> None:
     with pytest.raises(ModelInvalid):
-        ModelStore({}).from_bytes(content)
+        ModelStore({}).from_parts((content,))
 
 
 def test_the_real_classifier_loads_with_its_labels(testdata: Callable[[str], Path]) -> None:

@@ -14,8 +14,10 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from nearfield.errors import MediaError
-from nearfield.media import ImageLimits, Resampling, decode_image, encode_jpeg
-from nearfield.media.resize import Pixels, resize_align_corners
+from nearfield.media import ImageLimits, Layout, Resampling, decode_image, encode_jpeg
+from nearfield.media.image import MAX_SIDE
+from nearfield.media.jpeg import jpeg_scans
+from nearfield.media.resize import Pixels, resize
 
 Encoded = Callable[..., bytes]
 Gradient = Callable[[int, int], Pixels]
@@ -70,17 +72,59 @@ def test_the_result_has_the_wanted_size_and_the_same_picture(
         assert difference(result, gradient(*size_wh)) < 6.0
 
 
-def test_align_corners_on_an_unscaled_picture_is_the_reference(gradient: Gradient, encoded: Encoded) -> None:
-    data = encoded(gradient(60, 40), "PNG")
-    expected = resize_align_corners(gradient(60, 40), (25, 35))
-    assert (decode_image(data, (25, 35), formats=ALL) == expected).all()
+@pytest.mark.parametrize("resampling", list(Resampling))
+@pytest.mark.parametrize("exact", [False, True])
+@pytest.mark.parametrize("layout", list(Layout))
+def test_a_picture_that_is_stored_as_it_is_is_resized_by_the_rule(
+    gradient: Gradient, encoded: Encoded, resampling: Resampling, exact: bool, layout: Layout
+) -> None:
+    data, expected = encoded(gradient(60, 40), "PNG"), Layout.RGB32F.empty((25, 35))
+    if not layout.is_float:
+        expected = Layout.RGB8.empty((25, 35))
+    resize(gradient(60, 40), expected, resampling, exact=exact)
+    result = decode_image(data, (25, 35), formats=ALL, resampling=resampling, exact=exact, layout=layout)
+    assert result.dtype == layout.dtype
+    # BLAS may add up a channel's values in another order where it stands elsewhere.
+    np.testing.assert_allclose(result, expected if layout.order == "RGB" else expected[:, :, ::-1], atol=1e-6)
 
 
-def test_area_smooth_averages_what_align_corners_aliases(encoded: Encoded) -> None:
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_each_format_is_decoded_in_either_order(gradient: Gradient, encoded: Encoded, kind: str) -> None:
+    data = encoded(gradient(64, 48), kind)
+    rgb, bgr = (decode_image(data, (20, 20), formats=ALL, layout=layout) for layout in (Layout.RGB8, Layout.BGR8))
+    assert (rgb == bgr[:, :, ::-1]).all()
+
+
+def test_exact_pixels_come_from_the_whole_picture(encoded: Encoded) -> None:
+    noise = np.random.default_rng(5).integers(0, 256, (256, 256, 3), dtype=np.uint8)
+    data = encoded(noise, quality=95)
+    whole, expected = decode_image(data, (256, 256)), Layout.RGB8.empty((32, 32))
+    resize(whole, expected, Resampling.ALIGN_CORNERS, exact=True)
+    assert (decode_image(data, (32, 32), exact=True) == expected).all()
+    # Otherwise an eighth of its size is decoded, which has averaged the noise away.
+    assert decode_image(data, (32, 32)).std() < expected.std() / 2
+
+
+def test_the_result_goes_where_it_is_wanted_even_over_the_file(gradient: Gradient, encoded: Encoded) -> None:
+    data = bytearray(encoded(gradient(64, 64)))
+    expected = decode_image(data, (10, 10))
+    out = Layout.RGB8.over(memoryview(data)[:300], (10, 10))
+    assert decode_image(data, (10, 10), out=out) is out
+    assert bytes(data[:300]) == expected.tobytes()
+
+
+@pytest.mark.parametrize("keep", [0.5, 0.99])
+def test_nothing_is_written_when_decoding_fails(gradient: Gradient, encoded: Encoded, keep: float) -> None:
+    data, out = encoded(gradient(64, 64)), np.full((8, 8, 3), 77, np.uint8)
+    refusal(data[: int(len(data) * keep)], out=out)
+    assert (out == 77).all()
+
+
+def test_smooth_averages_what_align_corners_aliases(encoded: Encoded) -> None:
     stripes = np.zeros((64, 64, 3), np.uint8)
     stripes[:, ::2] = 255
     data = encoded(stripes, "PNG")
-    smooth = decode_image(data, (8, 8), formats=ALL, resampling=Resampling.AREA_SMOOTH)
+    smooth = decode_image(data, (8, 8), formats=ALL, resampling=Resampling.SMOOTH)
     picked = decode_image(data, (8, 8), formats=ALL, resampling=Resampling.ALIGN_CORNERS)
     assert smooth[:, 1:-1].std() < 5 < 50 < picked.std()
 
@@ -183,7 +227,7 @@ def test_a_jpeg_that_declares_too_many_pixels_is_refused_unread(
     monkeypatch.setattr("nearfield.media.image.decode_jpeg", lambda *_: pytest.fail("was decoded"))
     data = with_jpeg_size(encoded(gradient(16, 16)), width, height)
     assert refusal(data) == (
-        f"image: declared size: got {width}x{height}, expected 1x1 or more and at most 16777216 pixels"
+        f"image: declared size: got {width}x{height}, expected 1x1 or more, at most 16777216 pixels and 16384 a side"
     )
 
 
@@ -210,6 +254,68 @@ def test_a_jpeg_with_thousands_of_scans_is_refused(gradient: Gradient, encoded: 
     start = data.rindex(b"\xff\xda")
     bomb = data[:start] + data[start:-2] * 1000 + data[-2:]
     assert "jpeg scans: got 1" in refusal(bomb)
+    assert "expected at most 64 at 4096 pixels" in refusal(bomb)
+
+
+def test_larger_pictures_may_have_fewer_scans(gradient: Gradient, encoded: Encoded) -> None:
+    data = encoded(gradient(64, 64), progressive=True)
+    assert decode_image(data, (8, 8), limits=ImageLimits(max_pixels=4096)).shape == (8, 8, 3)
+    scans = data.count(b"\xff\xda")
+    limits = ImageLimits(max_pixels=4096, max_scans=scans - 1)
+    assert (
+        refusal(data, limits=limits) == f"image: jpeg scans: got {scans}, expected at most {scans - 1} at 4096 pixels"
+    )
+    start = data.rindex(b"\xff\xda")
+    more = data[:start] + data[start:-2] * 2 + data[-2:]
+    assert f"got {scans + 1}, expected at most 10" in refusal(more, limits=ImageLimits(max_pixels=4096))
+
+
+def test_scans_are_only_counted_where_there_can_be_several(gradient: Gradient, encoded: Encoded) -> None:
+    marker_inside = png_chunk(b"EXIF", b"\xff\xda" * 100)
+    plain = encoded(gradient(64, 64))
+    commented = plain[:2] + b"\xff\xfe" + struct.pack(">H", len(marker_inside) + 2) + marker_inside + plain[2:]
+    assert jpeg_scans(commented) == 1
+    assert (decode_image(commented, (8, 8)) == decode_image(plain, (8, 8))).all()
+    assert jpeg_scans(encoded(gradient(64, 64), progressive=True)) >= 10
+
+
+def test_a_second_scan_of_a_whole_picture_is_refused(gradient: Gradient, encoded: Encoded) -> None:
+    data = encoded(gradient(64, 64))
+    start = data.index(b"\xff\xda")
+    assert "cannot be decoded" in refusal(data[:-2] + data[start:-2] * 1000 + data[-2:])
+
+
+@pytest.mark.parametrize("size_wh", [(MAX_SIDE + 1, 1), (1, MAX_SIDE + 1)])
+def test_a_picture_that_is_too_long_is_refused_unread(size_wh: tuple[int, int]) -> None:
+    header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", *size_wh, 8, 2, 0, 0, 0))
+    data = b"\x89PNG\r\n\x1a\n" + header + png_chunk(b"IDAT", zlib.compress(bytes(100))) + png_chunk(b"IEND", b"")
+    assert f"declared size: got {size_wh[0]}x{size_wh[1]}" in refusal(data, formats=ALL)
+
+
+def test_exif_orientation_is_left_alone(gradient: Gradient, encoded: Encoded) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    turned, plain = encoded(gradient(64, 48), exif=exif), encoded(gradient(64, 48))
+    assert (decode_image(turned, (32, 24)) == decode_image(plain, (32, 24))).all()
+
+
+def test_a_png_with_a_huge_profile_and_animation_is_its_pixels(gradient: Gradient, encoded: Encoded) -> None:
+    first, second = gradient(16, 16), gradient(16, 16)[::-1]
+    data = encoded(
+        Image.fromarray(first), "PNG", save_all=True, append_images=[Image.fromarray(second)], default_image=False
+    )
+    profile = png_chunk(b"iCCP", b"x\0\0" + zlib.compress(bytes(50_000_000)))
+    assert (decode_image(data[:33] + profile + data[33:], (16, 16), formats=ALL) == first).all()
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"), [("JPEG", {}), ("JPEG", {"progressive": True}), ("PNG", {}), ("WEBP", {})]
+)
+def test_cut_off_at_every_hundredth_byte_it_is_refused(encoded: Encoded, kind: str, options: dict[str, Any]) -> None:
+    noise = np.random.default_rng(4).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+    data = encoded(noise, kind, **options)
+    for length in range(0, len(data), 100):
+        assert refusal(data[:length], formats=ALL).startswith("image: ")
 
 
 @pytest.mark.parametrize("size_wh", [(0, 8), (8, 0), (-1, 8), (4097, 4096), (2**31, 2**31)])
@@ -253,4 +359,4 @@ def test_a_quality_outside_1_to_100_is_refused(gradient: Gradient, quality: int)
 def test_real_photographs_match_pils_own_reading(testdata: Callable[[str], Path], name: str) -> None:
     data = testdata(name).read_bytes()
     shown = np.array(Image.open(io.BytesIO(data)).convert("RGB").resize((192, 192), Image.Resampling.BOX))
-    assert difference(decode_image(data, (192, 192), resampling=Resampling.AREA_SMOOTH), shown) < 4.0
+    assert difference(decode_image(data, (192, 192), resampling=Resampling.SMOOTH), shown) < 4.0

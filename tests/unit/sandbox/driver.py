@@ -9,17 +9,18 @@ from __future__ import annotations
 import ctypes
 import mmap
 import struct
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from nearfield.errors import GuestError
-from nearfield.inference import ModelStore
-from nearfield.media import Resampling
-from nearfield.sandbox import Directory, Grants, Invocation, Limits
+from nearfield.inference import Encoding, ModelStore
+from nearfield.sandbox import Directory, Grants, Invocation, Limits, PictureRules
 from nearfield.sandbox.callpath import HostImport
 from nearfield.sandbox.host import Host
 from nearfield.sandbox.hostcalls.registry import FUNCTIONS
+from nearfield.sandbox.hostcalls.tensorflow_sessions import OutputTensor
 from nearfield.sandbox.memory import GuestMemory, OutOfBounds
 
 PAGE = 65536
@@ -30,7 +31,8 @@ U32, U64 = 2**32 - 1, 2**64 - 1
 Step = tuple[HostImport, tuple[int, ...]]
 Range = tuple[int, int]
 
-LIMITS = Limits(deadline_s=0.02, handles=8, files=8, output_bytes=10_000, log_bytes_per_s=2**30)
+# Time inside host functions is not limited further: opening one of everything takes longer than a call may.
+LIMITS = Limits(deadline_s=0.02, host_time_s=60, handles=12, files=8, output_bytes=10_000, log_bytes_per_s=2**30)
 
 _PROT_NONE = 0
 
@@ -79,11 +81,13 @@ class HostState:
 class Driver:
     """Two instances with the same models: calls go to the first, and the second must never notice."""
 
-    def __init__(self, models: ModelStore, model: bytes, directory: Path) -> None:
+    def __init__(self, models: ModelStore, model: bytes, directory: Path, more: Carried | None = None) -> None:
         """Args:
-        model: content of a model, put into memory where `load` can find it.
+        model: content of a TFLite model, put into memory where `load` can find it.
         directory: an empty one; the guest gets a readable and a writable directory in it.
+        more: models of other formats. The first instance then begins with one open handle of every kind.
         """
+        self._more = more
         for name in ("data", "out"):
             (directory / name).mkdir(exist_ok=True)
         (directory / "data/adder").write_bytes(bytes(range(64)))
@@ -94,14 +98,15 @@ class Driver:
         self.directory = directory
         self.outside = directory / "secret"
         self.outside.write_bytes(b"outside")
-        self.hosts = [Host(models, LIMITS, None, Resampling.ALIGN_CORNERS, grants) for _ in range(2)]
+        self.hosts = [Host(models, LIMITS, None, PictureRules(), grants) for _ in range(2)]
         for host in self.hosts:
             host.memory = GuardedMemory()
             host.begin(Invocation(0x10, bytes(range(200)), "cam-1", 7, 9))
-            host.memory.write(0, _furniture(model))
+            host.memory.write(0, _furniture(model, more or Carried()))
         self._prepare_second()
         self._second = HostState.of(self.hosts[1])
         self._at_first = self.first.memory.read(0, SIZE)
+        self._open_everything(len(model))
 
     def reset(self) -> None:
         """A fresh first instance, with its memory and files as at the beginning."""
@@ -111,6 +116,7 @@ class Driver:
         host.memory = memory
         memory.write(0, self._at_first)
         self._empty_output()
+        self._open_everything(struct.unpack_from("<I", self._at_first, BUILDER_AT + 4)[0])
 
     @property
     def first(self) -> Host:
@@ -160,31 +166,92 @@ class Driver:
         for path in sorted((self.directory / "out").rglob("*"), reverse=True):
             path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
 
+    def _open_everything(self, model_bytes: int) -> None:
+        """A graph, a context and a session of each format that there is a model of."""
+        if self._more is None:
+            return
+        host = self.first
+        host.begin(host.call.invocation).ends_at_s = time.monotonic() + 60
+        for builders, count, encoding in (
+            (BUILDER_AT, 1, Encoding.TENSORFLOWLITE),
+            (ONNX_BUILDER_AT, 1, Encoding.ONNX),
+            (OPENVINO_BUILDERS_AT, 2, Encoding.OPENVINO),
+        ):
+            assert call(host, "wasi_ephemeral_nn", "load", builders, count, encoding, 0, 4096) == 0, host.call.logs()
+            number = host.memory.read_u32(4096)
+            assert call(host, "wasi_ephemeral_nn", "init_execution_context", number, 4096) == 0
+        assert call(host, "wasmedge_tensorflowlite", "create_session", MODEL_AT, model_bytes, 4096) == 0
+        if self._more.tensorflow:
+            graph = TENSORFLOW_AT, len(self._more.tensorflow)
+            assert call(host, "wasmedge_tensorflow", "create_session", *graph, 4096) == 0, host.call.logs()
+            session = host.memory.read_u32(4096)
+            for function, *rest in (("append_input", DIMS64_AT, 2, 1, 3000, 16), ("append_output",)):
+                name = X_AT if function == "append_input" else X_AT + 1
+                assert call(host, "wasmedge_tensorflow", function, session, name, 1, *rest) == 0
+            assert call(host, "wasmedge_tensorflow", "run_session", session) == 0
+            assert call(host, "wasmedge_tensorflow", "wasmedge_tensorflow_get_output_tensor", session, X_AT + 1, 1, 0)
+        host.memory.write(0, self._at_first)
+
     def _prepare_second(self) -> None:
         """The other instance holds a graph, a context and a session, with numbers that the first does not have."""
-        by_name = {(entry.module, entry.name): entry for entry in FUNCTIONS}
         other = self.hosts[1]
+        other.call.ends_at_s = time.monotonic() + 60
         for _ in range(3):
-            assert by_name["wasi_ephemeral_nn", "load_by_name"].body(other, NAME_AT, 5, 4096) == 0
+            assert call(other, "wasi_ephemeral_nn", "load_by_name", NAME_AT, 5, 4096) == 0
         number = other.memory.read_u32(4096)
-        assert by_name["wasi_ephemeral_nn", "init_execution_context"].body(other, number, 4096) == 0
+        assert call(other, "wasi_ephemeral_nn", "init_execution_context", number, 4096) == 0
+
+
+def call(host: Host, module: str, name: str, *values: int) -> int | None:
+    """A host function, without any checks of what it does."""
+    (entry,) = [entry for entry in FUNCTIONS if (entry.module, entry.name) == (module, name)]
+    return entry.body(host, *values)
 
 
 # Where useful things lie in memory, so that random pointers sometimes hit them.
 NAME_AT, BUILDER_AT, VECTORS_AT, DIMS_AT = 8, 64, 128, 256
 TENSOR_AT, PATH_AT, JPEG_AT, MODEL_AT = 320, 512, 1024, 8192
+ONNX_BUILDER_AT, OPENVINO_BUILDERS_AT, TAGS_AT, X_AT, DIMS64_AT = 80, 88, 104, 120, 272
+TENSORFLOW_AT = 65536
 INTERESTING = (
     *(0, 1, 3, NAME_AT, BUILDER_AT, VECTORS_AT, DIMS_AT, TENSOR_AT, PATH_AT, JPEG_AT, 4096, MODEL_AT),
+    *(ONNX_BUILDER_AT, OPENVINO_BUILDERS_AT, TAGS_AT, X_AT, DIMS64_AT),
     *(PAGE - 1, PAGE, SIZE - 8, SIZE - 4, SIZE - 1, SIZE, SIZE + 1, 2**31 - 1, 2**31, U32 - 7, U32),
 )
 
 
-def _furniture(model: bytes) -> bytes:
-    content = bytearray(MODEL_AT) + model
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """Models of formats other than TFLite that a guest carries; empty: none of it.
+
+    Attributes:
+        onnx: any.
+        openvino: XML and weights.
+        tensorflow: a frozen graph with input `x`, f32 (any, 4), and output `y`.
+    """
+
+    onnx: bytes = b""
+    openvino: tuple[bytes, bytes] = (b"", b"")
+    tensorflow: bytes = b""
+
+
+def _furniture(model: bytes, more: Carried) -> bytes:
+    content = bytearray(TENSORFLOW_AT) + more.tensorflow
     content[NAME_AT : NAME_AT + 5] = b"adder"
-    struct.pack_into("<II", content, BUILDER_AT, MODEL_AT, len(model))
+    at = MODEL_AT
+    pairs = []
+    for part in (model, more.onnx, *more.openvino):
+        content[at : at + len(part)] = part
+        pairs.append(struct.pack("<II", at, len(part)))
+        at += -(-len(part) // 8) * 8
+    assert at <= TENSORFLOW_AT
+    content[BUILDER_AT : BUILDER_AT + 8] = pairs[0]
+    content[ONNX_BUILDER_AT : ONNX_BUILDER_AT + 24] = b"".join(pairs[1:])
+    struct.pack_into("<II", content, TAGS_AT, NAME_AT, 5)
+    content[X_AT : X_AT + 2] = b"xy"
     struct.pack_into("<IIIIII", content, VECTORS_AT, 2048, 16, 2040, 16, SIZE - 4, 8)
     struct.pack_into("<II", content, DIMS_AT, 1, 4)
+    struct.pack_into("<QQ", content, DIMS64_AT, 1, 4)
     struct.pack_into("<IIBxxxII", content, TENSOR_AT, DIMS_AT, 2, 1, 3000, 16)
     content[PATH_AT : PATH_AT + 12] = b"adder/../../"
     content[PATH_AT + 16 : PATH_AT + 20] = b"\xff\xfe\x80\0"
@@ -232,6 +299,12 @@ def _picture(target: int, bytes_per_pixel: int | None) -> Ranges:
     return ranges
 
 
+def _tensor(values: Sequence[int], host: Host) -> list[Range]:
+    """Generation A of TensorFlow has no size for its buffers either: it is that of the tensor's content."""
+    opened = host.handles.get(values[0], OutputTensor)
+    return [] if opened is None else [(values[1], len(opened.content() or b""))]
+
+
 def _nothing(values: Sequence[int], host: Host) -> list[Range]:
     return []
 
@@ -273,6 +346,12 @@ _OUT: dict[tuple[str, str], Ranges] = {
     ("wasmedge_image", "load_image"): _picture(5, None),
     # Generation A has no size for its buffers: it is that of the model's output, 16 bytes here.
     ("wasmedge_tensorflowlite", "wasmedge_tensorflowlite_get_tensor_data"): _at((1, 16)),
+    ("wasmedge_tensorflow", "wasmedge_tensorflow_get_tensor_data"): _tensor,
+    ("wasmedge_tensorflow", "create_session"): _at((2, 4)),
+    ("wasmedge_tensorflow", "create_session_saved_model"): _at((4, 4)),
+    ("wasmedge_tensorflow", "get_output_tensor"): _at((3, 4)),
+    ("wasmedge_tensorflow", "get_tensor_len"): _at((2, 4)),
+    ("wasmedge_tensorflow", "get_tensor_data"): _sized(2, 3, (4, 4)),
     ("wasmedge_tensorflowlite", "create_session"): _at((2, 4)),
     ("wasmedge_tensorflowlite", "get_output_tensor"): _at((3, 4)),
     ("wasmedge_tensorflowlite", "get_tensor_len"): _at((2, 4)),

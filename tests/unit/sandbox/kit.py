@@ -10,8 +10,7 @@ from typing import Any
 import wasmtime
 
 from nearfield.inference import ModelSource, ModelStore
-from nearfield.media import Resampling
-from nearfield.sandbox import Grants, Guest, Invocation, Limits
+from nearfield.sandbox import Grants, Guest, Invocation, Limits, PictureRules
 from nearfield.sandbox.host import Host
 from nearfield.sandbox.memory import GuestMemory
 
@@ -95,10 +94,15 @@ def named_models(tmp_path: Path, contents: Mapping[str, bytes], labels: str | No
 
 
 def host_with(
-    models: ModelStore, *, size: int = 65536, limits: Limits | None = None, grants: Grants | None = None
+    models: ModelStore,
+    *,
+    size: int = 65536,
+    limits: Limits | None = None,
+    grants: Grants | None = None,
+    pictures: PictureRules | None = None,
 ) -> Host:
     """The host's side with memory but no guest, in the middle of a call."""
-    host = Host(models, limits or Limits(), None, Resampling.ALIGN_CORNERS, grants)
+    host = Host(models, limits or Limits(), None, pictures or PictureRules(), grants)
     host.memory = Buffer(size)
     host.begin(FRAME)
     return host

@@ -140,6 +140,14 @@ def test_time_in_host_functions_is_limited_in_all() -> None:
         record.check_host_time()
 
 
+def test_an_outcome_tells_where_the_time_in_host_functions_went() -> None:
+    record = call(Limits())
+    record.spend("pictures", 2_000)
+    record.spend("inference", 5_000)
+    record.spend("pictures", 1_000)
+    assert record.outcome().host_ns == {"pictures": 3_000, "inference": 5_000}
+
+
 def test_time_in_host_functions_is_the_deadline_unless_given() -> None:
     record = call(Limits(deadline_s=0.25))
     record.spend("inference", 250_000_000)

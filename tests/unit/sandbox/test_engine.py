@@ -43,14 +43,53 @@ def test_the_epoch_moves_once_armed_and_not_before() -> None:
     assert counted.moved.wait(timeout=10)
 
 
+def test_a_deadline_brings_the_epoch_up_to_the_present_first() -> None:
+    counted = CountingEngine()
+    counting = Ticker(counted)  # type: ignore[arg-type]
+    before_s = time.monotonic()
+    counting.arm(3600.0)
+    armed_s = time.monotonic()
+    assert until(lambda: time.monotonic() > armed_s + 4 * TICK_S)
+    again_s = time.monotonic()
+    counting.arm(3600.0)
+    most_s = time.monotonic() - before_s
+    assert (again_s - armed_s) / TICK_S - 1 <= counted.ticks <= most_s / TICK_S
+
+
+def test_an_earlier_deadline_of_another_thread_is_not_slept_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_module, "_LONGEST_SLEEP_S", 3600.0)
+    counted = CountingEngine()
+    counting = Ticker(counted)  # type: ignore[arg-type]
+    counting.arm(3600.0)
+    ticks: list[int] = []
+    other = threading.Thread(target=lambda: ticks.append(counting.arm(0.02)))
+    other.start()
+    other.join()
+    assert until(lambda: counted.ticks >= ticks[0])
+
+
 def test_the_epoch_stands_still_when_nothing_runs_and_moves_again() -> None:
     counted = CountingEngine()
     counting = Ticker(counted)  # type: ignore[arg-type]
     counting.arm(0.01)
+    counting.disarm()
     assert until(lambda: not counting.is_running)
     counted.moved.clear()
     counting.arm(0.05)
     assert counted.moved.wait(timeout=10)
+    counting.disarm()
+    counting.disarm()
+    assert until(lambda: not counting.is_running)
+
+
+def test_the_epoch_goes_on_as_long_as_a_call_outlives_its_deadline() -> None:
+    # A machine that was suspended between `arm` and the guest's start counts its ticks from a later moment.
+    counted = CountingEngine()
+    counting = Ticker(counted)  # type: ignore[arg-type]
+    ticks = counting.arm(0.01)
+    assert until(lambda: counted.ticks > 10 * ticks)
+    assert counting.is_running
+    counting.disarm()
 
 
 def test_the_epoch_follows_the_clock_when_its_thread_got_no_turn() -> None:

@@ -57,3 +57,12 @@ def test_close_closes_all_newest_first() -> None:
     handles.close()
     handles.close()
     assert (closed, len(handles)) == (["c", "b", "a"], 0)
+
+
+def test_items_of_a_kind_are_given_oldest_first() -> None:
+    handles = Handles(4)
+    first, other = Item(), OtherItem()
+    for item in (first, other):
+        handles.add(item)
+    assert handles.all_of(Item) == [first, other]
+    assert handles.all_of(OtherItem) == [other]

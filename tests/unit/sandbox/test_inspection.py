@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from nearfield.errors import GuestInvalid
+from nearfield.inference.tensorflow_runtime import is_installed
 from nearfield.sandbox import Limits, inspect_guest
+from nearfield.sandbox.hostcalls.wasmedge_tensorflow_a import NOTE
 from tests.unit.sandbox.kit import ECHO, write
 
 
@@ -50,8 +52,13 @@ def test_functions_that_only_refuse_are_marked(tmp_path: Path) -> None:
     )
     assert [entry.satisfied_by for entry in report.imports] == [
         "wasi_snapshot_preview1 (answers with an errno)",
-        "wasmedge_tensorflow (always fails: TensorFlow Lite only)",
+        f"wasmedge_tensorflow ({NOTE})",
     ]
+
+
+def test_it_says_whether_tensorflow_is_there() -> None:
+    expected = "the extra `tensorflow` is installed" if is_installed() else "pip install 'nearfield[tensorflow]'"
+    assert expected in NOTE
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,8 @@ def test_refuses_ranges_outside(pointer: int, length: int) -> None:
         memory.read(pointer, length)
     with pytest.raises(OutOfBounds):
         memory.check(pointer, length)
+    with pytest.raises(OutOfBounds):
+        memory.view(pointer, length)
 
 
 @pytest.mark.parametrize(("pointer", "length"), [(0, 0), (SIZE, 0), (0, SIZE), (SIZE - 1, 1)])
@@ -41,6 +43,21 @@ def test_allows_ranges_up_to_the_last_byte(pointer: int, length: int) -> None:
     memory = Buffer(SIZE)
     memory.check(pointer, length)
     assert memory.read(pointer, length) == bytes(length)
+
+
+def test_a_view_is_the_memory_itself_and_ends_with_its_block() -> None:
+    memory = Buffer(SIZE)
+    with memory.view(60, 4) as content:
+        memory.write(60, b"abcd")
+        assert (bytes(content), content.nbytes, content.readonly) == (b"abcd", 4, True)
+    with pytest.raises(ValueError, match="released"):
+        bytes(content)
+
+
+@pytest.mark.parametrize(("pointer", "length"), [(0, 0), (SIZE, 0), (0, SIZE)])
+def test_a_view_may_be_empty_or_everything(pointer: int, length: int) -> None:
+    with Buffer(SIZE).view(pointer, length) as content:
+        assert len(content) == length
 
 
 @pytest.mark.parametrize("data", [b"12345", bytearray(b"12345")])

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from nearfield.cli.app import Commands
-from nearfield.cli.sandbox_options import grants_of, limits_of
+from nearfield.cli.sandbox_options import grants_of, limits_of, pictures_of
 from nearfield.config import (
+    BatchConfig,
     DirectoryConfig,
     FunctionConfig,
     GrantsConfig,
@@ -20,12 +21,21 @@ from nearfield.config import (
     format_limits,
     parse_limits,
 )
-from nearfield.sandbox import Directory, Grants, Limits
+from nearfield.media import Resampling
+from nearfield.sandbox import Directory, Grants, Limits, PictureRules
 from nearfield.supervise import worker_command, worker_environment
 from nearfield.transport import Identity
 
 MODELS = {
-    "parts": ModelConfig(path=Path("/m/a=b.tflite"), labels=Path("/m/a.txt"), threads=3),
+    "parts": ModelConfig(
+        path=Path("/m/a=b.tflite"),
+        labels=Path("/m/a.txt"),
+        sha256="ab" * 32,
+        backend="onnxruntime",
+        device="auto",
+        threads=3,
+        batch=BatchConfig(max_frames=4, wait_s=0.0025),
+    ),
     "other": ModelConfig(path=Path("/m/b")),
 }
 IDENTITY = Identity(Path("/c/ca.pem"), Path("/c/one.pem"), Path("/c/one.key"))
@@ -51,6 +61,9 @@ def test_every_setting_of_a_guest_reaches_its_worker() -> None:
         table_elements=7,
         log_bytes_per_s=9,
         handles=15,
+        picture_pixels=1000,
+        pixels="smooth",
+        exact_pixels=True,
         allow_precompiled=True,
         grants=GrantsConfig(
             environment={"TOKEN": "secret"},
@@ -72,6 +85,8 @@ def test_every_setting_of_a_guest_reaches_its_worker() -> None:
     assert (list(params["observe"]), list(params["emit"])) == (["0x10", "0x11"], ["0x12"])
     assert list(params["model"]) == ["parts=/m/a=b.tflite", "other=/m/b"]
     assert (list(params["labels"]), list(params["threads"])) == (["parts=/m/a.txt"], ["parts=3"])
+    assert (list(params["sha256"]), list(params["backend"])) == ([f"parts={'ab' * 32}"], ["parts=onnxruntime"])
+    assert (list(params["device"]), list(params["batch"])) == (["parts=auto"], ["parts=4:2.5ms"])
     assert (params["ca"], params["certificate"], params["key"]) == (
         IDENTITY.ca_pem_path,
         IDENTITY.certificate_path,
@@ -85,7 +100,9 @@ def test_every_setting_of_a_guest_reaches_its_worker() -> None:
         table_elements=7,
         log_bytes_per_s=9,
         handles=15,
+        picture_pixels=1000,
     )
+    assert pictures_of(params["pixels"], params["exact_pixels"]) == PictureRules(Resampling.SMOOTH, exact=True)
     environ = worker_environment(function)
     grants = grants_of(
         *(params[name] for name in ("env", "dir", "writable_dir", "clock_resolution", "random_seed", "http_host")),
@@ -114,6 +131,7 @@ def test_a_default_sandbox_is_a_default_sandbox_for_the_worker() -> None:
     params = parsed(FunctionConfig(name="detect", run=Path("/g/detect.wasm")), {})
     assert limits_of(params["deadline"], params["memory"], params["limit"]) == Limits()
     assert grants_of(None, None, None, params["clock_resolution"], None, None, {}) == Grants()
+    assert pictures_of(params["pixels"], params["exact_pixels"]) == PictureRules()
     assert not params["allow_precompiled"]
 
 

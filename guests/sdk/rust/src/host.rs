@@ -115,9 +115,14 @@ pub fn model_tensor(name: &str, direction: u32, index: u32) -> Result<[u32; 12],
 
 pub fn model_label(name: &str, index: u32) -> Option<Vec<u8>> {
     let ask = |to, limit| unsafe { raw::model_label(name.as_ptr(), name.len(), index, to, limit) };
+    // Most labels fit in here, which saves asking for the size first.
+    let mut likely = [0; 128];
     // -1 (none) becomes no size.
-    let size = usize::try_from(ask(std::ptr::null_mut(), 0)).ok()?;
-    Some(read_all(size, |to, limit| ask(to, limit) as u32))
+    let size = usize::try_from(ask(likely.as_mut_ptr(), likely.len())).ok()?;
+    match likely.get(..size) {
+        Some(label) => Some(label.to_vec()),
+        None => Some(read_all(size, |to, limit| ask(to, limit) as u32)),
+    }
 }
 
 pub fn load_jpg_rgb8(jpeg: &[u8], width: u32, height: u32, pixels: &mut [u8]) -> u32 {

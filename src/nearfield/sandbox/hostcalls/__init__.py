@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from nearfield.sandbox.hostcalls.preparation import prepare_host_modules
 from nearfield.sandbox.hostcalls.registry import Missing, find, resolve
 
-__all__ = ["Missing", "find", "resolve"]
+__all__ = ["Missing", "find", "prepare_host_modules", "resolve"]

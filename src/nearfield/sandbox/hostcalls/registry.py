@@ -12,7 +12,8 @@ from nearfield.sandbox.hostcalls import (
     wasi,
     wasi_nn,
     wasmedge_image,
-    wasmedge_tensorflow,
+    wasmedge_tensorflow_a,
+    wasmedge_tensorflow_b,
     wasmedge_tensorflowlite_a,
     wasmedge_tensorflowlite_b,
     yomo,
@@ -28,7 +29,8 @@ _OFFERED = (
     wasmedge_image,
     wasmedge_tensorflowlite_a,
     wasmedge_tensorflowlite_b,
-    wasmedge_tensorflow,
+    wasmedge_tensorflow_a,
+    wasmedge_tensorflow_b,
 )
 #: Every host function with a meaning of its own.
 FUNCTIONS: tuple[HostImport, ...] = tuple(entry for offered in _OFFERED for entry in offered.FUNCTIONS)

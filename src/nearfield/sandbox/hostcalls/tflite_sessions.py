@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from nearfield.errors import InferenceError
 from nearfield.inference import Encoding
-from nearfield.sandbox.call import WARNING
 from nearfield.sandbox.host import Host
+from nearfield.sandbox.hostcalls.wasmedge_errnos import BUSY, not_opened, require_room, warn
 
 if TYPE_CHECKING:
     from nearfield.inference import ExecutionContext, Graph, TensorSpec
@@ -54,19 +54,21 @@ class OutputTensor:
         """Nothing to give back; the session owns the context."""
 
 
-def open_session(host: Host, pointer: int, length: int) -> int | None:
-    """Handle of a new session; None, with a log line, when the model is none."""
+def open_session(host: Host, pointer: int, length: int) -> int:
+    """Handle of a new session.
+
+    Raises:
+        OutOfBounds: the model is not inside the memory.
+        NotOpened: it is none, or there is no room for it.
+    """
     host.memory.check(pointer, length)
-    if not host.handles.has_room():
-        _warn(host, f"all {host.limits.handles} handles are in use; delete some, or raise the limit")
-        return None
+    require_room(host, MODULE)
     try:
-        graph = host.load_model(pointer, length, Encoding.TENSORFLOWLITE)
+        graph = host.load_model([(pointer, length)], Encoding.TENSORFLOWLITE)
         with host.timed("loading models"):
             session = Session(graph, graph.acquire())
     except InferenceError as exc:
-        _warn(host, f"create_session: {exc}")
-        return None
+        raise not_opened(host, MODULE, "create_session", exc, BUSY) from exc
     return host.handles.add(session)
 
 
@@ -80,7 +82,7 @@ def run(host: Host, session: Session) -> bool:
     try:
         host.compute(session.context)
     except InferenceError as exc:
-        _warn(host, f"run_session: {exc}")
+        warn(host, MODULE, f"run_session: {exc}")
         return False
     return True
 
@@ -89,19 +91,17 @@ def give_input(host: Host, session: Session, name: str | None, pointer: int, len
     index = index_of(session.graph.inputs, name)
     if index is None:
         known = ", ".join(f"`{spec.name}`" for spec in session.graph.inputs)
-        _warn(host, f"append_input: got input `{name}`, expected one of {known}")
+        warn(host, MODULE, f"append_input: got input `{name}`, expected one of {known}")
         return False
     try:
-        session.context.set_input(index, host.memory.read(pointer, length))
+        # The context copies before it returns, so that the guest's own bytes will do.
+        with host.memory.view(pointer, length) as content:
+            session.context.set_input(index, content)
     except InferenceError as exc:
-        _warn(host, f"append_input: {exc}")
+        warn(host, MODULE, f"append_input: {exc}")
         return False
     return True
 
 
 def index_of(specs: tuple[TensorSpec, ...], name: str | None) -> int | None:
     return next((index for index, spec in enumerate(specs) if spec.name == name), None)
-
-
-def _warn(host: Host, text: str) -> None:
-    host.call.log(WARNING, f"wasmedge_tensorflowlite: {text}")

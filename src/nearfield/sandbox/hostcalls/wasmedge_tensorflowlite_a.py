@@ -20,11 +20,15 @@ from nearfield.sandbox.hostcalls.tflite_sessions import (
     open_session,
     run,
 )
+from nearfield.sandbox.hostcalls.wasmedge_errnos import NotOpened
 from nearfield.sandbox.signature import Signature
 
 
 def create_session(host: Host, pointer: int, length: int) -> int:
-    return open_session(host, pointer, length) or 0
+    try:
+        return open_session(host, pointer, length)
+    except NotOpened:
+        return 0
 
 
 def delete_session(host: Host, session: int) -> None:

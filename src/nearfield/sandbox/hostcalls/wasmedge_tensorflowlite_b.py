@@ -16,16 +16,16 @@ from nearfield.sandbox.hostcalls.tflite_sessions import (
     open_session,
     run,
 )
+from nearfield.sandbox.hostcalls.wasmedge_errnos import BUSY, INVALID_ARGUMENT, MISSING_MEMORY, SUCCESS, NotOpened
 from nearfield.sandbox.signature import Signature
-
-SUCCESS, INVALID_ARGUMENT, INVALID_ENCODING, MISSING_MEMORY, BUSY, RUNTIME_ERROR = range(6)
 
 
 def create_session(host: Host, pointer: int, length: int, out_pointer: int) -> int:
     host.memory.check(out_pointer, 4)
-    number = open_session(host, pointer, length)
-    if number is None:
-        return INVALID_ARGUMENT
+    try:
+        number = open_session(host, pointer, length)
+    except NotOpened as refused:
+        return refused.errno
     host.memory.write_u32(out_pointer, number)
     return SUCCESS
 
