@@ -222,7 +222,13 @@ def contained(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Any]:
         timeout=60,
         check=False,
         cwd=folder,
-        env={**os.environ, "HOME": str(folder / "home"), "NEARFIELD_SUPERVISOR": str(os.getpid())},
+        # numpy would start threads when it is imported, before the process is contained.
+        env={
+            **os.environ,
+            "HOME": str(folder / "home"),
+            "NEARFIELD_SUPERVISOR": str(os.getpid()),
+            "OPENBLAS_NUM_THREADS": "1",
+        },
     )
     assert ended.returncode == 0, ended.stderr
     result: dict[str, Any] = json.loads(ended.stdout)
