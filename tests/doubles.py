@@ -92,6 +92,9 @@ class MemorySession:
         answer = self.answers.get(key)
         return answer(question) if callable(answer) else answer
 
+    def settle(self, *, timeout_s: float = 2.0) -> None:
+        """Nothing is ever under way."""
+
     def announce(self, key: str) -> MemoryHandle:
         self.announced.add(key)
         return MemoryHandle(lambda: self.announced.discard(key))

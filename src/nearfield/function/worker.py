@@ -126,6 +126,7 @@ class Worker:
             connection.session.subscribe(key, self._on_delivery),
             connection.session.announce(keys.alive(connection.namespace, connection.zipper, self.instance)),
         ]
+        connection.session.settle()
         self._ask_to_join()
         connection.watch(self._on_state)
 

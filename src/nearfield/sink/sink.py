@@ -56,6 +56,7 @@ class Sink:
         namespace = connection.namespace
         expressions = [keys.frames_of_tag(namespace, tag) for tag in self.tags] or [keys.all_frames(namespace)]
         self._handles = [connection.session.subscribe(expression, self._on_frame) for expression in expressions]
+        connection.session.settle()
 
     @property
     def dropped(self) -> int:

@@ -54,6 +54,10 @@ MessageCallback = Callable[[str, Payload, bytes], None]
 Reply = Callable[[bytes], None]
 
 
+# A key under which nobody announces anything.
+_NO_TOKEN = "nearfield/settled"
+
+
 class Handle:
     """Something declared on a session. Closing is idempotent."""
 
@@ -144,6 +148,15 @@ class Session:
             if reply.ok is not None:
                 return bytes(reply.ok.payload.to_bytes())
         return None
+
+    def settle(self, *, timeout_s: float = 2.0) -> None:
+        """Wait until the router has taken in what was declared before. Blocks for one round trip.
+
+        Subscriptions and queries travel in different lanes, and frames would miss a subscription that is still under
+        way. This question has the lane of declarations, and nothing answers it but its end.
+        """
+        for _ in self._session.liveliness().get(_NO_TOKEN, timeout=timeout_s):
+            pass
 
     def announce(self, key: str) -> Handle:
         """Hold a liveliness token: it vanishes when this session ends, however that happens."""
