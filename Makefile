@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 TESTS ?= tests
 FUZZ_SECONDS ?= 30
 
-.PHONY: help demo test check format fuzz guests factory-line bench bench-sandbox clean
+.PHONY: help demo test check format fuzz guests factory-line bench bench-sandbox bench-route clean
 
 help:
 	@echo "make demo          install into .venv and run the factory line: video, zipper, sandboxed functions, results"
@@ -18,6 +18,7 @@ help:
 	@echo "make factory-line  rebuild the demonstration's model and video (needs the training extra; long)"
 	@echo "make bench         measure, and write benchmarks/results"
 	@echo "make bench-sandbox measure the sandbox alone"
+	@echo "make bench-route   measure frames on their way alone, beside bare zenoh (about 5 minutes)"
 	@echo "make clean         remove .venv and caches"
 
 demo: $(VENV)/installed
@@ -50,11 +51,14 @@ factory-line: $(VENV)/installed
 	$(BIN)/pip install --quiet --editable '.[training]'
 	$(BIN)/python -m training.factory_line
 
-bench: $(VENV)/installed
+bench: $(VENV)/installed-bench
 	$(BIN)/python -m benchmarks
 
 bench-sandbox: $(VENV)/installed
 	$(BIN)/python -m benchmarks.bench_sandbox
+
+bench-route: $(VENV)/installed-bench
+	$(BIN)/python -m benchmarks.bench_route
 
 clean:
 	rm -rf $(VENV) .fuzz .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
@@ -78,6 +82,11 @@ $(VENV)/installed-test: $(VENV)/installed
 $(VENV)/installed-fuzz: $(VENV)/installed-test
 	@echo "installing the fuzzer"
 	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
+	@touch $@
+
+$(VENV)/installed-bench: $(VENV)/installed
+	@echo "installing what draws the plots"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[bench]'
 	@touch $@
 
 $(VENV)/installed-check: $(VENV)/installed

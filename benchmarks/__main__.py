@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from benchmarks import bench_sandbox
+import sys
+
+from benchmarks import bench_route, bench_sandbox
 
 if __name__ == "__main__":
     bench_sandbox.main()
+    sys.exit(bench_route.main())
