@@ -22,7 +22,7 @@ from pathlib import Path
 from benchmarks.measure import ROOT, describe_machine
 from benchmarks.route import age, cost, latency, report, throughput
 from benchmarks.route.process import Processes, ProcessFailed, ended_by_sigterm
-from benchmarks.route.scene import CREDITS, WINDOW, routes
+from benchmarks.route.scene import WIDE_CREDITS, WIDE_WINDOW, routes
 
 RESULTS = ROOT / "benchmarks" / "results"
 
@@ -33,19 +33,21 @@ class Extent:
 
     Attributes:
         rounds: of throughput and cost.
+        shm_rounds: of throughput with shared memory.
         latency_rounds: of a second each.
         sources: at most.
         age_s: how long the overload lasts.
     """
 
     rounds: int
+    shm_rounds: int
     latency_rounds: int
     sources: int
     age_s: float
 
 
-FULL = Extent(rounds=5, latency_rounds=3, sources=200, age_s=60.0)
-QUICK = Extent(rounds=1, latency_rounds=1, sources=10, age_s=6.0)
+FULL = Extent(rounds=4, shm_rounds=2, latency_rounds=3, sources=200, age_s=60.0)
+QUICK = Extent(rounds=1, shm_rounds=1, latency_rounds=1, sources=10, age_s=6.0)
 
 
 def measure(extent: Extent, say: Callable[[str], None]) -> report.Results:
@@ -58,7 +60,7 @@ def measure(extent: Extent, say: Callable[[str], None]) -> report.Results:
             over = routes(processes, folder)
             through = throughput.measure(over, throughput.SIZES, extent.rounds, say)
             late = latency.measure(over, latency.LOADS, extent.latency_rounds, say)
-        through += throughput.with_shared_memory(folder, extent.rounds, say)
+        through += throughput.with_shared_memory(folder, extent.shm_rounds, say)
         costs = cost.measure(folder, extent.rounds, say, most=extent.sources)
         return report.Results(through, late, costs, age.measure(folder, extent.age_s, say))
 
@@ -99,7 +101,7 @@ def write(results: report.Results, machine: dict[str, object]) -> None:
     document = {
         "machine": machine,
         "versions": {name: importlib.metadata.version(name) for name in ("nearfield", "eclipse-zenoh")},
-        "settings": {"transport": "QUIC, mutual TLS", "window": WINDOW, "credits": CREDITS},
+        "settings": {"transport": "QUIC, mutual TLS", "wide_window": WIDE_WINDOW, "wide_credits": WIDE_CREDITS},
         "aims": [{**asdict(aim), "is_met": aim.is_met} for aim in report.aims(results)],
         **asdict(results),
     }

@@ -62,13 +62,13 @@ def measure(folder: Path, seconds: float, say: Callable[[str], None]) -> Age:
     say(f"age under {OVERLOAD}x overload, {seconds:g} s")
     with Processes() as processes:
         zipper, address = serve(processes, folder, [function("live", LIVE, "live")])
-        source = processes.play("source", zipper=address, windows={"live": None})
+        source = processes.play("source", zipper=address, windows={"live": ("live", None)})
         functions = processes.play("functions", zipper=address)
         sink = processes.play("sink", zipper=address, tags=[LIVE[1]])
         ready(source, functions, sink)
         functions.call("join", name="live", emit=LIVE[1], sleep_s=HANDLER_S)
         members = {"source": source, "node": zipper, "function": functions, "sink": sink}
-        route = Route("live", 2, source, sink, members, {"mode": "live", "tag": LIVE[0]})
+        route = Route("live", 2, source, sink, members, {"window": "live", "tag": LIVE[0]})
         run = pace(route, SIZE, rate, seconds)
         ledger = _ledger(address)
     curve = by_second(run.ages_ns)

@@ -17,23 +17,31 @@ CONNECTING_THREADS = 4
 
 
 class FrameSource:
-    """One source, or rather one for each mode."""
+    """One source, or rather one for each kind of window.
 
-    def __init__(self, zipper: str, windows: dict[Literal["live", "complete"], int | None], shm: bool = False) -> None:
+    Args:
+        windows: mode, and frames on their way at most (None: as nearfield has it), by the names used below.
+    """
+
+    def __init__(
+        self, zipper: str, windows: dict[str, tuple[Literal["live", "complete"], int | None]], shm: bool = False
+    ) -> None:
         shared_memory.allow(shm)
-        self._sources = {mode: Source(f"bench-{mode}", zipper, mode=mode, window=w) for mode, w in windows.items()}
+        self._sources = {
+            name: Source(f"bench-{name}", zipper, mode=mode, window=frames) for name, (mode, frames) in windows.items()
+        }
 
-    def flood(self, mode: Literal["live", "complete"], tag: int, **run: Any) -> int:
+    def flood(self, window: str, tag: int, **run: Any) -> int:
         """See `traffic.flood`; all is confirmed when it returns."""
-        source = self._sources[mode]
+        source = self._sources[window]
         sent = flood(lambda payload: source.send(payload, tag=tag), **run)
         if not source.flush(30.0):
             raise RuntimeError(f"{source.in_flight} frames were not confirmed")
         return sent
 
-    def pace(self, mode: Literal["live", "complete"], tag: int, **run: Any) -> int:
+    def pace(self, window: str, tag: int, **run: Any) -> int:
         """See `traffic.pace`."""
-        source = self._sources[mode]
+        source = self._sources[window]
         sent = pace(lambda payload: source.send(payload, tag=tag), **run)
         source.flush(2.0)
         return sent

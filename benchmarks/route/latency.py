@@ -54,7 +54,7 @@ def measure(over: Routes, loads: Sequence[Load], rounds: int, say: Callable[[str
     found: list[Latency] = []
     with Processes() as processes:
         floor = echo(processes)
-        ways = [floor, over.bare, over.direct, over.relayed, over.live, over.dispatched]
+        ways = [floor, over.bare, over.direct_live, over.relayed, over.dispatched_live, over.dispatched]
         for load in loads:
             assert load.size <= MAX_BYTES
             say(f"latency, {load.size:,} B at {load.rate:g} a second")

@@ -21,7 +21,7 @@ from benchmarks.route.report import Results
 from benchmarks.route.throughput import Throughput
 
 # Okabe and Ito's colours, which people with colour blindness can tell apart.
-COLOURS = ("#999999", "#0072b2", "#cccccc", "#d55e00", "#009e73", "#cc79a7")
+COLOURS = ("#999999", "#0072b2", "#bbbbbb", "#d55e00", "#e69f00", "#cc79a7")
 STYLE: dict[Any, Any] = {
     "font.size": 9,
     "axes.grid": True,

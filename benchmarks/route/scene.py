@@ -12,11 +12,11 @@ from benchmarks.route.bare import DIRECT, RELAYED
 from benchmarks.route.process import Process, Processes, free_port, ready
 
 # Each function observes the first tag and emits the second.
-COMPLETE, LIVE = (0x10, 0x11), (0x12, 0x13)
+WIDE, COMPLETE, LIVE = (0x10, 0x11), (0x12, 0x13), (0x14, 0x15)
 # Observed by no function.
 SINK_ONLY = 0x20
-# Where nothing may be lost: frames that a source has on their way, and that an instance holds.
-WINDOW, CREDITS = 64, 32
+# The widest that a source may have on their way, and many for an instance to hold.
+WIDE_WINDOW, WIDE_CREDITS = 64, 32
 
 Function = Mapping[str, Any]
 """One entry of a workflow's `functions`."""
@@ -49,7 +49,6 @@ class Route:
         source: process that is told to send, with `parameters`.
         sink: process that notes the arrivals.
         processes: all that take part, by what they are: source, node, function, sink.
-        may_lose: whether frames may be left out on purpose, so that not all arrive.
     """
 
     name: str
@@ -58,7 +57,6 @@ class Route:
     sink: Process
     processes: Mapping[str, Process]
     parameters: Mapping[str, Any]
-    may_lose: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,43 +64,53 @@ class Routes:
     """The routes that are compared, with processes of their own for ours and for bare zenoh.
 
     Attributes:
-        direct: source, zipper, sink; no function observes the tag.
-        dispatched: source, zipper, function, zipper, sink; `complete`: all frames arrive, with wide windows.
-        live: the same in `live`, with the window and credits that programs get when they say nothing.
+        direct: source, zipper, sink; no function observes the tag. The source is `complete`: it leaves no frame out.
+        direct_live: the same from a live source.
+        dispatched: source, zipper, function, zipper, sink; `complete`, with the window and credits of programs that say
+            nothing of them.
+        dispatched_wide: the same with a wide window and many credits.
+        dispatched_live: the same in `live`.
         bare: bare zenoh over the links of `direct`.
         relayed: bare zenoh over the links of `dispatched`.
     """
 
     direct: Route
+    direct_live: Route
     dispatched: Route
-    live: Route
+    dispatched_wide: Route
+    dispatched_live: Route
     bare: Route
     relayed: Route
 
 
 def routes(processes: Processes, folder: Path, *, shm: bool = False) -> Routes:
     """Start everything."""
-    functions = [function("complete", COMPLETE, "complete"), function("live", LIVE, "live")]
+    functions = [
+        function("wide", WIDE, "complete"),
+        function("complete", COMPLETE, "complete"),
+        function("live", LIVE, "live"),
+    ]
     zipper, address = serve(processes, folder, functions, shm=shm)
     bare_address = f"127.0.0.1:{free_port()}"
     router = processes.play("bare router", address=bare_address, shm=shm)
     ready(router)
-    source = processes.play("source", zipper=address, windows={"live": None, "complete": WINDOW}, shm=shm)
+    windows = {"live": ("live", None), "complete": ("complete", None), "wide": ("complete", WIDE_WINDOW)}
+    source = processes.play("source", zipper=address, windows=windows, shm=shm)
     worker = processes.play("functions", zipper=address, shm=shm)
-    sink = processes.play("sink", zipper=address, tags=[COMPLETE[1], LIVE[1], SINK_ONLY], shm=shm)
+    sink = processes.play("sink", zipper=address, tags=[WIDE[1], COMPLETE[1], LIVE[1], SINK_ONLY], shm=shm)
     bare_source = processes.play("bare source", address=bare_address, shm=shm)
     relay = processes.play("bare relay", address=bare_address, shm=shm)
     bare_sink = processes.play("bare sink", address=bare_address, shm=shm)
     ready(source, worker, sink, bare_source, relay, bare_sink)
-    worker.call("join", name="complete", emit=COMPLETE[1], credits=CREDITS)
+    worker.call("join", name="wide", emit=WIDE[1], credits=WIDE_CREDITS)
+    worker.call("join", name="complete", emit=COMPLETE[1])
     worker.call("join", name="live", emit=LIVE[1])
 
-    def ours(name: str, mode: str, tag: int) -> Route:
+    def ours(name: str, window: str, tag: int) -> Route:
         members = {"source": source, "node": zipper, "sink": sink}
-        if tag != SINK_ONLY:
-            members["function"] = worker
-        pairs = 1 if tag == SINK_ONLY else 2
-        return Route(name, pairs, source, sink, members, {"mode": mode, "tag": tag}, may_lose=name.endswith("live"))
+        if tag == SINK_ONLY:
+            return Route(name, 1, source, sink, members, {"window": window, "tag": tag})
+        return Route(name, 2, source, sink, {**members, "function": worker}, {"window": window, "tag": tag})
 
     def bare(name: str, key: str) -> Route:
         members = {"source": bare_source, "node": router, "sink": bare_sink}
@@ -111,9 +119,11 @@ def routes(processes: Processes, folder: Path, *, shm: bool = False) -> Routes:
         return Route(name, 1 if key == DIRECT else 2, bare_source, bare_sink, members, {"key": key})
 
     return Routes(
-        direct=ours("source, zipper, sink", "live", SINK_ONLY),
+        direct=ours("source, zipper, sink", "complete", SINK_ONLY),
+        direct_live=ours("source, zipper, sink: live", "live", SINK_ONLY),
         dispatched=ours("source, zipper, function, sink", "complete", COMPLETE[0]),
-        live=ours("source, zipper, function, sink: live", "live", LIVE[0]),
+        dispatched_wide=ours("source, zipper, function, sink: wide", "wide", WIDE[0]),
+        dispatched_live=ours("source, zipper, function, sink: live", "live", LIVE[0]),
         bare=bare("bare zenoh: source, router, sink", DIRECT),
         relayed=bare("bare zenoh: source, router, relay, sink", RELAYED),
     )
