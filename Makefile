@@ -18,7 +18,7 @@ help:
 	@echo "make factory-line  rebuild the demonstration's model and video (needs the training extra; long)"
 	@echo "make bench         measure, and write benchmarks/results"
 	@echo "make bench-sandbox measure the sandbox alone"
-	@echo "make bench-route   measure frames on their way alone, beside bare zenoh (about 5 minutes)"
+	@echo "make bench-route   measure frames on their way alone, beside bare zenoh (about 6 minutes)"
 	@echo "make clean         remove .venv and caches"
 
 demo: $(VENV)/installed
