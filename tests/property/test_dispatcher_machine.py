@@ -1,12 +1,14 @@
 """The dispatcher against a naive model, over any order of frames, instances that come and go, losses and time.
 
-The model knows nothing of how the dispatcher chooses; it is told each delivery, and checks that it was allowed. After
-every step both must agree on where every frame is.
+The model knows nothing of how the dispatcher chooses: it is told each delivery, reads in the ledger what was dropped,
+and checks that both were allowed. After every step both must agree on where every frame is.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
+from typing import Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -16,14 +18,17 @@ from nearfield.clock import ManualClock
 from nearfield.frame import FLAG_EMITTED, Header
 from nearfield.frame.control import Done, JoinRequest, Report
 from nearfield.zipper import Dispatcher, GroupPolicy
-from nearfield.zipper.dispatcher import MAX_HOPS, SILENCE_TIMEOUT_NS, TRANSIT_TIMEOUT_NS
+from nearfield.zipper.dispatcher import MAX_HOPS, SILENCE_TIMEOUT_NS
+from nearfield.zipper.group import TRANSIT_TIMEOUT_NS
 
 EPOCH = 7
 TAGS = (1, 2, 3, 4)
 # 1 is observed by a live and a complete group, 2 by two complete ones, 3 by a live one, 4 by none until `asker` joins.
 FIXED = {"live-1": frozenset({1}), "both-12": frozenset({1, 2}), "complete-2": frozenset({2}), "live-3": frozenset({3})}
-ORIGINS = ("cam-a", "cam-b")
+ORIGINS = ("cam-a", "cam-b", "cam-c")
 INSTANCES = ("w1", "w2", "w3", "w4")
+MS = 10**6
+NEVER_NS = 2**63
 
 policies = st.builds(
     lambda queue, retries, max_age_ns: [
@@ -33,9 +38,9 @@ policies = st.builds(
         GroupPolicy("live-3", FIXED["live-3"], "live", 2, None, 0),
         GroupPolicy("asker", frozenset(), "complete", 4, None, 2),
     ],
-    st.integers(1, 4),
+    st.integers(1, 6),
     st.integers(0, 2),
-    st.sampled_from([None, 400_000_000]),
+    st.sampled_from([None, 400 * MS]),
 )
 
 
@@ -46,23 +51,28 @@ class FrameModel:
     name: str
     header: Header
     origin: str
-    received_ns: int
-    attempts: int = 0
+    expires_ns: int
+    deliveries: int = 0
+    tries: int = 0
 
 
 @dataclass(eq=False)
 class GroupModel:
     policy: GroupPolicy
     observe: frozenset[int]
-    waiting: list[FrameModel] = field(default_factory=list)
+    # origin -> its frames, oldest first; no empty lines
+    waiting: dict[str, list[FrameModel]] = field(default_factory=dict)
     # instance -> number -> frame and the time it was handed out, in order
     holding: dict[str, dict[int, tuple[FrameModel, int]]] = field(default_factory=dict)
     credits: dict[str, int] = field(default_factory=dict)
     heard_ns: dict[str, int] = field(default_factory=dict)
-    received: int = 0
-    completed: int = 0
-    failed: int = 0
-    dropped: int = 0
+    # waiting origin -> how often each other one was served since its last turn
+    passed: dict[str, Counter[str]] = field(default_factory=dict)
+    received: Counter[str] = field(default_factory=Counter)
+    completed: Counter[str] = field(default_factory=Counter)
+    failed: Counter[str] = field(default_factory=Counter)
+    # origin -> reason -> count
+    dropped: dict[str, Counter[str]] = field(default_factory=dict)
     redelivered: int = 0
 
     def free(self, name: str) -> int:
@@ -70,6 +80,20 @@ class GroupModel:
 
     def most_free(self) -> int:
         return max((self.free(name) for name in self.holding), default=0)
+
+    def queued(self) -> int:
+        return sum(map(len, self.waiting.values()))
+
+    def push(self, frame: FrameModel, *, front: bool = False) -> None:
+        line = self.waiting.setdefault(frame.origin, [])
+        line.insert(0 if front else len(line), frame)
+        self.passed.setdefault(frame.origin, Counter())
+
+    def take(self, frame: FrameModel) -> None:
+        line = self.waiting[frame.origin]
+        line.remove(frame)
+        if not line:
+            del self.waiting[frame.origin], self.passed[frame.origin]
 
 
 class DispatcherMachine(RuleBasedStateMachine):
@@ -93,12 +117,23 @@ class DispatcherMachine(RuleBasedStateMachine):
 
     # ---- frames
 
-    @rule(tag=st.sampled_from(TAGS), origin=st.sampled_from(ORIGINS), lag_ms=st.sampled_from([0, 0, 300]))
-    def offer_new(self, tag: int, origin: str, lag_ms: int) -> None:
+    @rule(
+        tag=st.sampled_from(TAGS),
+        origin=st.sampled_from(ORIGINS),
+        lag_ms=st.sampled_from([0, 0, 300, -50]),
+        worth_ms=st.sampled_from([None, None, 200, 700]),
+    )
+    def offer_new(self, tag: int, origin: str, lag_ms: int, worth_ms: int | None) -> None:
         self.sequence += 1
         sent_ns = self.clock.wall_ns()
-        header = Header(tag, stream=1, sequence=self.sequence, captured_ns=sent_ns - lag_ms * 10**6, sent_ns=sent_ns)
-        self.offer(header, origin)
+        captured_ns = sent_ns - lag_ms * MS
+        deadline_ns = 0 if worth_ms is None else captured_ns + worth_ms * MS
+        self.offer(Header(tag, 1, self.sequence, captured_ns, sent_ns, deadline_ns), origin)
+
+    @rule(tag=st.sampled_from(TAGS), origin=st.sampled_from(ORIGINS), count=st.integers(2, 6))
+    def offer_many(self, tag: int, origin: str, count: int) -> None:
+        for _ in range(count):
+            self.offer_new(tag, origin, 0, None)
 
     @precondition(lambda self: self.seen)
     @rule(data=st.data())
@@ -133,9 +168,19 @@ class DispatcherMachine(RuleBasedStateMachine):
                 self.unfinished[name] = sum(group.policy.mode == "complete" for group in groups)
                 self.release_if_finished(name)
             for group in groups:
-                group.received += 1
-                group.waiting.append(FrameModel(name, header, origin, self.now_ns))
+                group.received[origin] += 1
+                frame = FrameModel(name, header, origin, self.expiry_ns(header, group.policy))
+                if frame.expires_ns <= self.now_ns:
+                    self.model_settle(group, frame, "dropped", "stale")
+                else:
+                    group.push(frame)
         self.follow()
+
+    def expiry_ns(self, header: Header, policy: GroupPolicy) -> int:
+        limits = [header.deadline_ns - header.captured_ns] if header.deadline_ns else []
+        limits += [policy.max_age_ns] if policy.max_age_ns is not None and policy.mode == "live" else []
+        before_ns = max(0, header.sent_ns - header.captured_ns)
+        return self.now_ns + min(limits) - before_ns if limits else NEVER_NS
 
     # ---- instances
 
@@ -144,7 +189,7 @@ class DispatcherMachine(RuleBasedStateMachine):
         group = self.groups[function]
         asked = [4] if function == "asker" else []
         assert self.dispatcher.join(self.request(function, name, credits, asked), self.now_ns) is None
-        self.model_leave(name)
+        self.model_leave(name, "replaced")
         if function == "asker":
             group.observe = frozenset({4})
         group.holding[name], group.credits[name], group.heard_ns[name] = {}, credits, self.now_ns
@@ -166,7 +211,7 @@ class DispatcherMachine(RuleBasedStateMachine):
     def leave(self, name: str) -> None:
         known = any(name in group.holding for group in self.groups.values())
         assert self.dispatcher.leave(name, "instance-lost") == known
-        self.model_leave(name)
+        self.model_leave(name, "instance-lost")
         self.dispatcher.pump_all(self.now_ns)
         self.follow()
 
@@ -194,9 +239,9 @@ class DispatcherMachine(RuleBasedStateMachine):
             group.heard_ns[name] = self.now_ns
             for number, status in finished.items():
                 if number in holding:
-                    self.model_settle(group, holding.pop(number)[0], status)
+                    self.model_settle(group, holding.pop(number)[0], status, "why")
             overdue = [n for n in holding if n in lost and self.now_ns - holding[n][1] > TRANSIT_TIMEOUT_NS]
-            self.model_give_back(group, [holding.pop(number)[0] for number in overdue])
+            self.model_give_back(group, [holding.pop(number)[0] for number in overdue], "lost-in-transit")
         self.follow()
 
     @rule(name=st.sampled_from(INSTANCES))
@@ -219,8 +264,11 @@ class DispatcherMachine(RuleBasedStateMachine):
         ]
         assert silent == expected
         for name in silent:
-            self.model_leave(name)
+            self.model_leave(name, "instance-silent")
         self.follow()
+        for group in self.groups.values():
+            waiting = [frame for line in group.waiting.values() for frame in line]
+            assert all(frame.expires_ns > self.now_ns for frame in waiting), "worthless, and kept"
 
     # ---- the model's own steps
 
@@ -228,23 +276,26 @@ class DispatcherMachine(RuleBasedStateMachine):
     def request(function: str, name: str, credits: int, observe: list[int]) -> JoinRequest:
         return JoinRequest(protocol=1, function=function, instance=name, observe=observe, credits=credits)
 
-    def model_leave(self, name: str) -> None:
+    def model_leave(self, name: str, reason: str) -> None:
         for group in self.groups.values():
             held = group.holding.pop(name, None)
             if held is not None:
-                self.model_give_back(group, [frame for frame, _ in held.values()])
+                self.model_give_back(group, [frame for frame, _ in held.values()], reason)
 
-    def model_give_back(self, group: GroupModel, frames: list[FrameModel]) -> None:
-        """What an instance will not finish goes to the front of the queue, unless it was tried often enough."""
-        again = [frame for frame in frames if frame.attempts <= group.policy.retries]
-        for frame in frames:
-            if frame not in again:
-                assert frame.attempts == group.policy.retries + 1
-                self.model_settle(group, frame, "dropped")
-        group.waiting[:0] = again
+    def model_give_back(self, group: GroupModel, frames: list[FrameModel], reason: str) -> None:
+        """What an instance will not finish goes to the front of its line, unless it was tried often enough."""
+        for frame in reversed(frames):
+            frame.tries += 1
+            if frame.tries <= group.policy.retries:
+                group.push(frame, front=True)
+            else:
+                self.model_settle(group, frame, "dropped", reason)
 
-    def model_settle(self, group: GroupModel, frame: FrameModel, status: str) -> None:
-        setattr(group, status, getattr(group, status) + 1)
+    def model_settle(self, group: GroupModel, frame: FrameModel, status: str, reason: str) -> None:
+        if status == "dropped":
+            group.dropped.setdefault(frame.origin, Counter())[reason] += 1
+        else:
+            getattr(group, status)[frame.origin] += 1
         if group.policy.mode == "complete" and frame.header.hops == 0:
             self.unfinished[frame.name] -= 1
             self.release_if_finished(frame.name)
@@ -256,35 +307,70 @@ class DispatcherMachine(RuleBasedStateMachine):
             self.released.add(name)
             self.due.add(name)
 
-    def drop_stale(self, group: GroupModel) -> None:
-        limit_ns = group.policy.max_age_ns
-        while limit_ns is not None and group.waiting:
-            frame = group.waiting[0]
-            age_ns = self.now_ns - frame.received_ns + frame.header.sent_ns - frame.header.captured_ns
-            if age_ns <= limit_ns:
-                return
-            self.model_settle(group, group.waiting.pop(0), "dropped")
-
     def follow(self) -> None:
-        """Take what the dispatcher wants to send, and check that each delivery was allowed."""
+        """Take what the dispatcher wants to send, and what it has dropped, and check that each was allowed."""
+        snapshot = self.dispatcher.snapshot()["groups"]
+        for name, group in self.groups.items():
+            self.follow_stale(group, self.new_drops(group, snapshot[name], "stale"))
         for delivery in self.dispatcher.take_deliveries():
-            group = next(group for group in self.groups.values() if delivery.instance in group.holding)
-            self.drop_stale(group)
-            assert group.waiting, f"nothing waits for `{delivery.instance}`"
-            frame = group.waiting.pop(0)
-            assert (delivery.item.payload, delivery.item.origin) == (frame.name, frame.origin), "not the oldest"
-            assert 0 < group.free(delivery.instance) == group.most_free()
-            assert delivery.number not in self.numbers[delivery.instance], "number given twice"
-            self.numbers[delivery.instance].add(delivery.number)
-            group.redelivered += frame.attempts > 0
-            frame.attempts += 1
-            group.holding[delivery.instance][delivery.number] = (frame, self.now_ns)
-        for group in self.groups.values():
-            self.drop_stale(group)
-            while group.policy.mode == "live" and len(group.waiting) > group.policy.queue:
-                self.model_settle(group, group.waiting.pop(0), "dropped")
-                self.drop_stale(group)
+            self.follow_delivery(delivery)
+        for name, group in self.groups.items():
+            self.follow_overflow(group, self.new_drops(group, snapshot[name], "overflow"))
             assert not group.waiting or group.most_free() == 0, "a frame waits although an instance has credit"
+        self.follow_acks()
+
+    def follow_delivery(self, delivery: Any) -> None:
+        group = next(group for group in self.groups.values() if delivery.instance in group.holding)
+        origin = delivery.item.origin
+        assert origin in group.waiting, f"nothing of `{origin}` waits for `{delivery.instance}`"
+        frame = group.waiting[origin][0]
+        assert delivery.item.payload == frame.name, "not the oldest of its source"
+        assert frame.expires_ns > self.now_ns, "worthless, and handed out"
+        remaining_us = 0 if frame.expires_ns == NEVER_NS else max(1, (frame.expires_ns - self.now_ns) // 1000)
+        assert delivery.remaining_us == remaining_us
+        assert 0 < group.free(delivery.instance) == group.most_free(), "not the instance with most credit"
+        assert delivery.number not in self.numbers[delivery.instance], "number given twice"
+        self.numbers[delivery.instance].add(delivery.number)
+        if frame.deliveries == 0:
+            for other, passed in group.passed.items():
+                if other != origin:
+                    passed[origin] += 1
+                    assert passed[origin] <= 1, f"`{origin}` was served twice while `{other}` waited"
+        group.redelivered += frame.deliveries > 0
+        frame.deliveries += 1
+        group.take(frame)
+        if origin in group.passed:
+            group.passed[origin].clear()
+        group.holding[delivery.instance][delivery.number] = (frame, self.now_ns)
+
+    def new_drops(self, group: GroupModel, snapshot: dict[str, Any], reason: str) -> dict[str, int]:
+        """Frames of each origin that were dropped for `reason` since the model last looked."""
+        now: Counter[str] = Counter()
+        for origin, tags in snapshot["sources"].items():
+            now[origin] = sum(entry["dropped"].get(reason, 0) for entry in tags.values())
+        known = {origin: group.dropped.get(origin, Counter())[reason] for origin in now}
+        return {origin: count - known[origin] for origin, count in now.items() if count > known[origin]}
+
+    def follow_stale(self, group: GroupModel, drops: dict[str, int]) -> None:
+        for origin, count in drops.items():
+            stale = [frame for frame in group.waiting.get(origin, []) if frame.expires_ns <= self.now_ns]
+            assert len(stale) >= count, "dropped as stale, and was not"
+            for frame in stale[:count]:
+                group.take(frame)
+                self.model_settle(group, frame, "dropped", "stale")
+
+    def follow_overflow(self, group: GroupModel, drops: dict[str, int]) -> None:
+        total = sum(drops.values())
+        if group.policy.mode == "live":
+            assert total == max(0, group.queued() - group.policy.queue)
+        for origin, count in drops.items():
+            for frame in group.waiting[origin][:count]:
+                group.take(frame)
+                self.model_settle(group, frame, "dropped", "overflow")
+        longest = max(map(len, group.waiting.values()), default=0)
+        assert all(len(group.waiting.get(origin, [])) + 1 >= longest for origin in drops), "not of the longest line"
+
+    def follow_acks(self) -> None:
         told = set()
         for origin, ack in self.dispatcher.take_acks():
             assert (ack.epoch, ack.stream) == (EPOCH, 1)
@@ -307,14 +393,29 @@ class DispatcherMachine(RuleBasedStateMachine):
             ledger = snapshot["groups"][name]
             in_flight = sum(map(len, group.holding.values()))
             failed, dropped = sum(ledger["failed"].values()), sum(ledger["dropped"].values())
-            assert ledger["received"] == group.received
             assert ledger["received"] == ledger["completed"] + failed + dropped + ledger["queued"] + ledger["in_flight"]
-            assert (ledger["completed"], failed, dropped) == (group.completed, group.failed, group.dropped)
-            assert (ledger["queued"], ledger["in_flight"]) == (len(group.waiting), in_flight)
+            assert (ledger["received"], ledger["completed"]) == (group.received.total(), group.completed.total())
+            assert ledger["failed"].get("why", 0) == failed == group.failed.total()
+            assert Counter(ledger["dropped"]) == sum(group.dropped.values(), Counter())
+            assert (ledger["queued"], ledger["in_flight"]) == (group.queued(), in_flight)
             assert (ledger["redelivered"], ledger["instances"]) == (group.redelivered, len(group.holding))
             assert group.policy.mode == "complete" or ledger["queued"] <= group.policy.queue
             assert all(len(group.holding[instance]) <= group.credits[instance] for instance in group.holding)
+            self.sources_agree(group, ledger)
+
+    def sources_agree(self, group: GroupModel, ledger: dict[str, Any]) -> None:
+        """For each source and tag too, and they add up to the whole."""
+        sums: Counter[str] = Counter()
+        for origin, tags in ledger["sources"].items():
+            for entry in tags.values():
+                failed, dropped = sum(entry["failed"].values()), sum(entry["dropped"].values())
+                assert entry["received"] == entry["completed"] + failed + dropped + entry["open"]
+                sums += Counter(received=entry["received"], completed=entry["completed"], open=entry["open"])
+            assert sum(entry["received"] for entry in tags.values()) == group.received[origin]
+            assert sum(entry["completed"] for entry in tags.values()) == group.completed[origin]
+        assert (sums["received"], sums["completed"]) == (ledger["received"], ledger["completed"])
+        assert sums["open"] == ledger["queued"] + ledger["in_flight"]
 
 
-DispatcherMachine.TestCase.settings = settings(max_examples=40, stateful_step_count=50)
+DispatcherMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=50)
 TestDispatcher = DispatcherMachine.TestCase

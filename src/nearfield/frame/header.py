@@ -13,8 +13,8 @@ offset size field          meaning
 8      8    stream         u64, chosen at random each time a source starts
 16     8    sequence       u64, number of the frame within its stream
 24     8    captured_ns    u64, when the data was captured: Unix epoch, the source's clock
-32     8    sent_ns        u64, when this frame was published: Unix epoch, the sender's clock
-40     8    deadline_ns    u64, after this moment the frame is worthless; 0: no deadline
+32     8    sent_ns        u64, captured_ns plus the frame's age when it was sent: the source's clock
+40     8    deadline_ns    u64, after this moment the frame is worthless: the source's clock; 0: no deadline
 48     4    part           u32, number of this frame among those emitted for one input; 0 at the source
 52     4    flags          u32, bit 0: emitted by a function; other bits 0
 56     8    reserved       0
@@ -35,6 +35,7 @@ FLAG_EMITTED = 1
 
 _LAYOUT = struct.Struct("<2sBBIQQQQQIIQ")
 assert _LAYOUT.size == HEADER_BYTES
+_MAX_NS = 2**64 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +47,9 @@ class Header:
         stream: incarnation of the source; (origin, stream, sequence) identifies an input frame for good.
         sequence: number within the stream; it only grows.
         captured_ns: nanoseconds since the Unix epoch, by the source's clock.
-        sent_ns: when this very frame was published, nanoseconds since the Unix epoch.
-        deadline_ns: nanoseconds since the Unix epoch, or 0 for none.
+        sent_ns: when this very frame was sent, nanoseconds since the Unix epoch, on the time line of the source: whoever
+            passes data on adds the time it took by a clock of its own, so that clocks are never compared.
+        deadline_ns: nanoseconds since the Unix epoch by the source's clock, or 0 for none.
         hops: number of functions passed.
         part: number among the frames emitted for one input.
         flags: bit set, see `FLAG_EMITTED`.
@@ -63,8 +65,12 @@ class Header:
     part: int = 0
     flags: int = 0
 
-    def encode(self) -> bytes:
-        """The 64 bytes. Raises struct.error when a field does not fit, which is a defect of the caller."""
+    def encode(self, sent_ns: int | None = None) -> bytes:
+        """The 64 bytes. Raises struct.error when a field does not fit, which is a defect of the caller.
+
+        Args:
+            sent_ns: in place of the header's own.
+        """
         return _LAYOUT.pack(
             MAGIC,
             HEADER_VERSION,
@@ -73,7 +79,7 @@ class Header:
             self.stream,
             self.sequence,
             self.captured_ns,
-            self.sent_ns,
+            self.sent_ns if sent_ns is None else sent_ns,
             self.deadline_ns,
             self.part,
             self.flags,
@@ -96,6 +102,11 @@ class Header:
             part=part,
             flags=self.flags | FLAG_EMITTED,
         )
+
+
+def later(moment_ns: int, by_ns: int) -> int:
+    """A moment of the source's time line, moved on; the last one that a header can hold, if it would be after that."""
+    return min(moment_ns + by_ns, _MAX_NS)
 
 
 def decode_header(data: bytes) -> Header:

@@ -16,6 +16,7 @@ class Context:
         payload: the frame's bytes.
         header: its header; the properties below read it.
         origin: name of the source.
+        ends_at_s: of `time.monotonic`, when the frame becomes worthless; None: never.
         emissions: (tag, payload) in order. They leave when the handler has returned; none do when it fails.
     """
 
@@ -24,6 +25,7 @@ class Context:
     origin: str
     allowed: frozenset[int] | None = None
     emissions: list[tuple[int, bytes]] = field(default_factory=list)
+    ends_at_s: float | None = None
 
     @property
     def tag(self) -> int:

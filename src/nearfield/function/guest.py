@@ -33,6 +33,7 @@ class GuestFunction:
                     origin=context.origin,
                     sequence=context.sequence,
                     captured_ns=context.captured_ns,
+                    ends_at_s=context.ends_at_s,
                 )
             )
         finally:

@@ -16,6 +16,7 @@ from nearfield.clock import Clock, SystemClock
 from nearfield.errors import (
     GuestError,
     GuestFailed,
+    GuestTimeout,
     HandlerFailed,
     NearfieldError,
     RefusedError,
@@ -35,6 +36,7 @@ from nearfield.frame.control import (
     encode,
 )
 from nearfield.frame.delivery import DeliveryHeader, decode_delivery
+from nearfield.frame.header import later
 from nearfield.function.context import Context
 from nearfield.function.handler import Handler
 from nearfield.function.progress import Progress
@@ -46,6 +48,21 @@ _log = logging.getLogger(__name__)
 
 HEARTBEAT_S = 0.5
 JOIN_TIMEOUT_S = 3.0
+
+@dataclass(frozen=True, slots=True)
+class _Arrived:
+    """A delivery in the mailbox.
+
+    Attributes:
+        arrived_ns: monotonic.
+        ends_ns: monotonic, when the frame becomes worthless; None: never.
+    """
+
+    payload: Payload
+    delivery: DeliveryHeader
+    arrived_ns: int
+    ends_ns: int | None
+
 
 Observer = Callable[[Frame, "NearfieldError | None", int], None]
 """Called after each frame with the frame, its error or None, and nanoseconds in the handler."""
@@ -97,7 +114,7 @@ class Worker:
         self._on_frame = on_frame
         self._epoch = 0
         self._progress = Progress(self.instance)
-        self._mailbox: Mailbox[tuple[Payload, DeliveryHeader]] = Mailbox(MAX_CREDITS)
+        self._mailbox: Mailbox[_Arrived] = Mailbox(MAX_CREDITS)
         self._stopping = threading.Event()
         self._must_join = threading.Event()
         self._refused: RefusedError | None = None
@@ -136,7 +153,7 @@ class Worker:
             while True:
                 entry = self._mailbox.take()
                 if entry is not None and not self._stopping.is_set():
-                    self._work(*entry)
+                    self._work(entry)
         except QueueClosed:
             pass
         finally:
@@ -209,7 +226,9 @@ class Worker:
             self._warn("delivery ignored: %s", error)
             return
         if self._progress.receive(delivery.number, delivery.epoch):
-            self._mailbox.put((payload, delivery))
+            now_ns = self._clock.monotonic_ns()
+            ends_ns = now_ns + delivery.remaining_us * 1_000 if delivery.remaining_us else None
+            self._mailbox.put(_Arrived(payload, delivery, now_ns, ends_ns))
 
     def _on_state(self, state: Hello, is_new: bool) -> None:
         if state.epoch != self._epoch:
@@ -244,29 +263,33 @@ class Worker:
 
     # ---- the working thread
 
-    def _work(self, payload: Payload, delivery: DeliveryHeader) -> None:
-        header = delivery.header
-        if header.deadline_ns and self._clock.wall_ns() > header.deadline_ns:
+    def _work(self, arrived: _Arrived) -> None:
+        delivery, ends_ns = arrived.delivery, arrived.ends_ns
+        started_ns = self._clock.monotonic_ns()
+        if ends_ns is not None and started_ns >= ends_ns:
             self._finish(delivery, "dropped", "stale", 0)
             return
-        data = payload.to_bytes()
-        context = Context(data, header, delivery.origin, self.settings.emit)
-        started_ns = self._clock.monotonic_ns()
+        data = arrived.payload.to_bytes()
+        context = Context(data, delivery.header, delivery.origin, self.settings.emit)
+        context.ends_at_s = None if ends_ns is None else ends_ns / 1e9
         self._progress.begin(started_ns)
         error: NearfieldError | None = None
         try:
             self._handler.handle(context)
         except NearfieldError as failure:
             error = failure
-        handler_ns = self._clock.monotonic_ns() - started_ns
+        ended_ns = self._clock.monotonic_ns()
+        handler_ns = ended_ns - started_ns
         if error is None:
-            self._publish(delivery, context.emissions)
+            self._publish(delivery, context.emissions, ended_ns - arrived.arrived_ns)
             self._finish(delivery, "completed", "", handler_ns)
+        elif isinstance(error, GuestTimeout) and ends_ns is not None and ended_ns >= ends_ns:
+            self._finish(delivery, "dropped", "stale", handler_ns)  # the frame ended before the guest's own deadline
         else:
             self._warn("%s", self._describe(error, delivery))
             self._finish(delivery, "failed", failure_reason(error), handler_ns)
         if self._on_frame is not None:
-            self._on_frame(Frame(delivery.origin, self._connection.zipper, header, data), error, handler_ns)
+            self._on_frame(Frame(delivery.origin, self._connection.zipper, delivery.header, data), error, handler_ns)
 
     def _describe(self, error: NearfieldError, delivery: DeliveryHeader) -> str:
         if isinstance(error, GuestError):
@@ -274,10 +297,11 @@ class Worker:
         frame = f"frame {delivery.origin}/{delivery.header.sequence}, tag {format_tag(delivery.header.tag)}"
         return f"function `{self.settings.function}`: {error}, {frame}"
 
-    def _publish(self, delivery: DeliveryHeader, emissions: Sequence[tuple[int, bytes]]) -> None:
+    def _publish(self, delivery: DeliveryHeader, emissions: Sequence[tuple[int, bytes]], took_ns: int) -> None:
         connection = self._connection
+        sent_ns = later(delivery.header.sent_ns, took_ns)
         for part, (tag, payload) in enumerate(emissions):
-            header = delivery.header.emitted(tag, part, self._clock.wall_ns())
+            header = delivery.header.emitted(tag, part, sent_ns)
             key = keys.FrameKey(connection.namespace, tag, connection.zipper, delivery.origin)
             connection.session.publish(str(key), payload, attachment=header.encode())
             self._emitted += 1

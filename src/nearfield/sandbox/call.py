@@ -55,7 +55,10 @@ class Call:
         self.stopped: BaseException | None = None
         self.observed: list[int] | None = None
         self.model_ns = 0
+        #: Of `time.monotonic`: the limit for one call, or before it the end of the frame's worth.
         self.ends_at_s = time.monotonic() + limits.deadline_s
+        if invocation is not None and invocation.ends_at_s is not None:
+            self.ends_at_s = min(self.ends_at_s, invocation.ends_at_s)
         self._emit = emit
         self._emissions: list[Emission] = []
         self._output_bytes = 0
@@ -127,6 +130,11 @@ class Call:
         if status is not None:
             self.stopped = None
         return status
+
+    @property
+    def remaining_s(self) -> float:
+        """Seconds until its end, at least 0."""
+        return max(0.0, self.ends_at_s - time.monotonic())
 
     def check_deadline(self) -> None:
         """Raise `GuestTimeout` when the deadline has passed. For host functions that take long themselves."""

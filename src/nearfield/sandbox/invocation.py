@@ -15,6 +15,7 @@ class Invocation:
         origin: name of the source where the frame began.
         sequence: number given by that source, u64.
         captured_ns: capture time, nanoseconds since the Unix epoch.
+        ends_at_s: of `time.monotonic`, when the frame becomes worthless; None: never. The guest is not told.
     """
 
     tag: int
@@ -22,6 +23,7 @@ class Invocation:
     origin: str
     sequence: int
     captured_ns: int
+    ends_at_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,12 +17,13 @@ from nearfield.clock import Clock, SystemClock
 from nearfield.errors import RemoteProtocolError, TransportError
 from nearfield.frame import decode_header, format_tag, is_name, keys
 from nearfield.frame.control import PROTOCOL_VERSION, Hello, JoinReply, JoinRequest, Report, decode, encode
-from nearfield.frame.delivery import DeliveryHeader
+from nearfield.frame.delivery import encode_delivery
 from nearfield.telemetry.log import RepeatedWarning
 from nearfield.transport import Address, Handle, Identity, Lane, Payload, Reply, Session, open_router
 from nearfield.version import __version__
-from nearfield.zipper.dispatcher import Dispatcher, GroupPolicy
+from nearfield.zipper.dispatcher import Dispatcher
 from nearfield.zipper.losses import LossReporter
+from nearfield.zipper.policy import GroupPolicy
 
 _log = logging.getLogger(__name__)
 
@@ -156,7 +157,7 @@ class Zipper:
                 next_tick_ns = now_ns + int(TICK_S * 1e9)
                 for name in self._dispatcher.tick(now_ns):
                     _log.warning("instance `%s` fell silent; its frames go to others", name)
-                for line in self._losses.lines(self._dispatcher.snapshot()["groups"], now_ns):
+                for line in self._losses.lines(self._dispatcher.snapshot(sources=False)["groups"], now_ns):
                     _log.warning("%s", line)
                 self._publish_state(self._session)
                 self._flush(self._session)
@@ -236,7 +237,9 @@ class Zipper:
         s = self.settings
         for delivery in self._dispatcher.take_deliveries():
             item = delivery.item
-            attachment = DeliveryHeader(item.header, delivery.number, self._epoch, item.origin).encode()
+            attachment = encode_delivery(
+                item.header, delivery.sent_ns, delivery.number, self._epoch, delivery.remaining_us, item.origin
+            )
             session.publish(keys.dispatch(s.namespace, s.name, delivery.instance), item.payload, attachment=attachment)
         for origin, ack in self._dispatcher.take_acks():
             session.publish(keys.acks(s.namespace, s.name, origin), encode(ack), lane=Lane.CONTROL)

@@ -53,7 +53,7 @@ class Bench:
         self.handled: list[tuple[Frame, NearfieldError | None]] = []
         self.worker = Worker(
             WorkerSettings("detect", **settings),
-            PythonFunction(handler),
+            handler if hasattr(handler, "handle") else PythonFunction(handler),
             self.zipper.connection,
             clock=self.clock,
             on_frame=lambda frame, error, _: self.handled.append((frame, error)),
@@ -72,9 +72,9 @@ class Bench:
         except NearfieldError as error:
             self.errors.append(error)
 
-    def deliver(self, number: int, payload: bytes, *, epoch: int = EPOCH, deadline_ns: int = 0) -> None:
-        header = Header(TAG, 1, number, self.clock.wall_ns(), self.clock.wall_ns(), deadline_ns)
-        attachment = DeliveryHeader(header, number, epoch, "cam").encode()
+    def deliver(self, number: int, payload: bytes, *, epoch: int = EPOCH, remaining_us: int = 0) -> None:
+        header = Header(TAG, 1, number, self.clock.wall_ns(), self.clock.wall_ns())
+        attachment = DeliveryHeader(header, number, epoch, remaining_us, "cam").encode()
         self.session.deliver(keys.dispatch("default", "line-1", self.worker.instance), payload, attachment)
 
     def ask_to_join_again(self) -> None:
@@ -170,12 +170,81 @@ def test_failing_handler_fails_its_frame_and_the_next_goes_on(
     assert isinstance(bench.handled[0][1], HandlerFailed)
 
 
-def test_frame_past_its_deadline_is_dropped_unhandled(opened: OpenBench, eventually: Eventually) -> None:
-    bench = opened().start()
-    bench.deliver(1, b"late", deadline_ns=bench.clock.wall_ns() - 1)
-    bench.deliver(2, b"just", deadline_ns=bench.clock.wall_ns())
-    eventually(lambda: bench.done() == {1: ("dropped", "stale"), 2: ("completed", "")})
-    assert [frame.payload for frame, _ in bench.handled] == [b"just"]
+class Gate:
+    """A handler that is held up, and keeps what it was given."""
+
+    def __init__(self) -> None:
+        self.contexts: list[Context] = []
+        self.entered, self.opened = threading.Event(), threading.Event()
+
+    def __call__(self, context: Context) -> None:
+        self.contexts.append(context)
+        self.entered.set()
+        self.opened.wait(10)
+        context.emit(0x11, b"")
+
+
+def test_frame_that_is_worthless_when_its_turn_comes_is_dropped_unhandled(
+    opened: OpenBench, eventually: Eventually
+) -> None:
+    gate = Gate()
+    bench = opened(gate).start()
+    bench.deliver(1, b"first")
+    assert gate.entered.wait(10)
+    bench.deliver(2, b"late", remaining_us=200_000)
+    bench.deliver(3, b"just", remaining_us=200_001)
+    bench.clock.advance(0.2)
+    bench.clock.jump_wall(3600)
+    gate.opened.set()
+    eventually(lambda: bench.done() == {1: ("completed", ""), 2: ("dropped", "stale"), 3: ("completed", "")})
+    assert [context.payload for context in gate.contexts] == [b"first", b"just"]
+
+
+def test_handler_is_told_when_its_frame_becomes_worthless(opened: OpenBench, eventually: Eventually) -> None:
+    gate = Gate()
+    gate.opened.set()
+    bench = opened(gate).start()
+    bench.deliver(1, b"")
+    bench.deliver(2, b"", remaining_us=1_500_000)
+    eventually(lambda: len(bench.done()) == 2)
+    assert [context.ends_at_s for context in gate.contexts] == [None, bench.clock.monotonic_ns() / 1e9 + 1.5]
+
+
+@pytest.mark.parametrize(
+    ("remaining_us", "outcome"),
+    [(1_000_000, ("dropped", "stale")), (3_000_000, ("failed", "timeout")), (0, ("failed", "timeout"))],
+)
+def test_guest_that_is_ended_with_its_frame_has_not_failed(
+    opened: OpenBench, eventually: Eventually, remaining_us: int, outcome: tuple[str, str]
+) -> None:
+    class SlowGuest:
+        runtime = "nearfield-v1"
+
+        def handle(self, context: Context) -> None:
+            bench.clock.advance(2)
+            raise GuestTimeout("used up its deadline")
+
+        def close(self) -> None: ...
+
+    bench = opened(SlowGuest()).start()
+    bench.deliver(1, b"", remaining_us=remaining_us)
+    eventually(lambda: bench.done() == {1: outcome})
+
+
+def test_results_carry_the_age_of_their_frame_by_the_workers_own_clock(
+    opened: OpenBench, eventually: Eventually
+) -> None:
+    gate = Gate()
+    bench = opened(gate).start()
+    sent_ns = bench.clock.wall_ns()
+    bench.deliver(1, b"")
+    assert gate.entered.wait(10)
+    bench.clock.advance(0.2)
+    bench.clock.jump_wall(3600)
+    gate.opened.set()
+    eventually(lambda: bench.done())
+    (result,) = bench.session.sent_to("nearfield/default/frames/*/*/*")
+    assert decode_header(result.attachment).sent_ns == sent_ns + 200_000_000
 
 
 def test_only_declared_tags_may_be_emitted(opened: OpenBench, eventually: Eventually) -> None:

@@ -11,7 +11,8 @@ from nearfield.clock import ManualClock
 from nearfield.frame import Header
 from nearfield.frame.control import Done, JoinRequest, Report, Status
 from nearfield.zipper import Dispatcher, GroupPolicy
-from nearfield.zipper.dispatcher import COMPLETE_QUEUE_FRAMES, MAX_HOPS
+from nearfield.zipper.dispatcher import MAX_HOPS
+from nearfield.zipper.group import COMPLETE_QUEUE_FRAMES
 
 TAG = 0x10
 LIVE = GroupPolicy("detect", frozenset({TAG}), queue=3)
@@ -33,10 +34,24 @@ class Node:
         request = JoinRequest(protocol=1, function=function, instance=instance, observe=list(observe), credits=credits)
         return self.dispatcher.join(request, self.now_ns)
 
-    def offer(self, *sequences: int, tag: int = TAG, origin: str = "cam", lag_s: float = 0, hops: int = 0) -> None:
+    def offer(
+        self,
+        *sequences: int,
+        tag: int = TAG,
+        origin: str = "cam",
+        hops: int = 0,
+        lag_s: float = 0,
+        deadline_s: float = 0,
+    ) -> None:
+        """Args:
+        lag_s: between capture and sending.
+        deadline_s: after capture; 0: none.
+        """
         for sequence in sequences:
             sent_ns = self.clock.wall_ns()
-            header = Header(tag, 1, sequence, sent_ns - round(lag_s * 1e9), sent_ns, hops=hops)
+            captured_ns = sent_ns - round(lag_s * 1e9)
+            deadline_ns = captured_ns + round(deadline_s * 1e9) if deadline_s else 0
+            header = Header(tag, 1, sequence, captured_ns, sent_ns, deadline_ns, hops=hops)
             self.dispatcher.offer(origin, header, f"{origin}/{sequence}", self.now_ns)
 
     def report(self, instance: str, *done: int, holding: tuple[int, ...] = (), status: Status = "completed") -> bool:
@@ -71,13 +86,39 @@ def test_each_group_gets_each_frame_once() -> None:
     assert node.deliveries() == [("d1", "cam/0"), ("a1", "cam/0")]
 
 
-def test_instance_with_most_credit_is_chosen_and_the_first_that_joined_when_equal() -> None:
+def test_instance_with_most_credit_is_chosen() -> None:
     node = Node(LIVE)
     node.join("small", credits=1)
     node.join("large", credits=3)
     node.offer(0, 1, 2, 3, 4)
     assert [instance for instance, _ in node.deliveries()] == ["large", "large", "small", "large"]
     assert node.group()["queued"] == 1
+
+
+def test_instances_with_equal_credit_take_turns() -> None:
+    node = Node(LIVE)
+    for name in ("d1", "d2", "d3"):
+        node.join(name)
+    chosen = []
+    for number in range(6):
+        node.offer(number)
+        ((instance, _),) = node.deliveries()
+        node.report(instance, number + 1)
+        chosen.append(instance)
+    assert chosen == ["d1", "d2", "d3", "d1", "d2", "d3"]
+
+
+def test_sources_take_turns_however_many_frames_one_has_waiting() -> None:
+    node = Node(replace(LIVE, queue=10))
+    node.offer(0, 1, 2, 3, origin="fast")
+    node.offer(0, origin="slow")
+    node.offer(0, 1, origin="other")
+    node.join("d1", credits=7)
+    assert [payload for _, payload in node.deliveries()] == [
+        *("fast/0", "slow/0", "other/0"),
+        *("fast/1", "other/1"),
+        *("fast/2", "fast/3"),
+    ]
 
 
 def test_frame_that_waits_goes_to_whoever_is_done_first() -> None:
@@ -183,6 +224,17 @@ def test_full_queue_drops_the_oldest() -> None:
     assert node.deliveries() == [("d1", "cam/2"), ("d1", "cam/3"), ("d1", "cam/4")]
 
 
+def test_overflow_takes_from_the_source_with_most_waiting() -> None:
+    node = Node(LIVE)
+    node.offer(0, 1, origin="fast")
+    node.offer(0, origin="slow")
+    node.offer(2, 3, 4, origin="fast")
+    node.join("d1", credits=3)
+    assert [payload for _, payload in node.deliveries()] == ["fast/3", "slow/0", "fast/4"]
+    assert node.group()["sources"]["fast"]["0x10"]["dropped"] == {"overflow": 3}
+    assert node.group()["sources"]["slow"]["0x10"]["dropped"] == {}
+
+
 def test_queue_keeps_its_bound_when_an_instance_gives_frames_back() -> None:
     node = Node(LIVE)
     node.join("d1", credits=2)
@@ -203,6 +255,80 @@ def test_frame_older_than_max_age_is_not_dispatched() -> None:
     node.join("d1", credits=3)
     assert node.deliveries() == [("d1", "cam/1")]
     assert node.group()["dropped"] == {"stale": 1}
+
+
+def test_frame_that_is_too_old_when_it_comes_is_dropped_at_once() -> None:
+    node = Node(replace(LIVE, max_age_ns=500_000_000))
+    node.offer(0, lag_s=0.5)
+    assert (node.group()["queued"], node.group()["dropped"]) == (0, {"stale": 1})
+
+
+def test_frame_that_grows_too_old_while_it_waits_is_dropped_though_nobody_takes_frames() -> None:
+    node = Node(replace(LIVE, max_age_ns=500_000_000))
+    node.offer(0)
+    node.clock.advance(0.5)
+    node.dispatcher.tick(node.now_ns)
+    assert (node.group()["queued"], node.group()["dropped"]) == (0, {"stale": 1})
+
+
+def test_a_stale_frame_does_not_use_up_its_sources_turn() -> None:
+    node = Node(replace(LIVE, max_age_ns=500_000_000))
+    node.offer(0, lag_s=0.4)
+    node.offer(1)
+    node.offer(0, origin="other")
+    node.clock.advance(0.2)
+    node.join("d1", credits=1)
+    assert node.deliveries() == [("d1", "cam/1")]
+
+
+@pytest.mark.parametrize("policy", [LIVE, COMPLETE], ids=["live", "complete"])
+def test_frame_past_its_deadline_is_dropped_in_either_mode(policy: GroupPolicy) -> None:
+    node = Node(policy)
+    node.offer(0, lag_s=0.1, deadline_s=0.1)
+    node.offer(1, lag_s=0.1, deadline_s=0.3)
+    node.offer(2)
+    node.clock.advance(0.2)
+    node.join("d1", policy.name, credits=3)
+    assert node.deliveries() == [("d1", "cam/2")]
+    assert node.group(policy.name)["dropped"] == {"stale": 2}
+    assert 0 in node.acks()[0][1]
+
+
+def test_delivery_says_how_long_the_frame_is_wanted_still() -> None:
+    node = Node(replace(LIVE, max_age_ns=500_000_000))
+    node.offer(0, lag_s=0.1)
+    node.offer(1, lag_s=0.1, deadline_s=0.25)
+    node.clock.advance(0.1)
+    node.join("d1", credits=3)
+    assert [delivery.remaining_us for delivery in node.dispatcher.take_deliveries()] == [300_000, 50_000]
+    node = Node(COMPLETE)
+    node.join("a1", "audit")
+    node.offer(0)
+    assert [delivery.remaining_us for delivery in node.dispatcher.take_deliveries()] == [0]
+
+
+def test_delivery_carries_the_frames_age_on_the_time_line_of_its_source() -> None:
+    node = Node(LIVE)
+    captured_ns = node.clock.wall_ns()
+    node.offer(0, lag_s=-0.1)  # captured 0.1 s after it was sent: that clock jumped
+    node.clock.advance(0.2)
+    node.clock.jump_wall(3600)
+    node.join("d1")
+    (delivery,) = node.dispatcher.take_deliveries()
+    assert delivery.sent_ns == captured_ns + 300_000_000
+
+
+def test_moments_beyond_what_a_header_holds_are_the_last_that_it_does() -> None:
+    node = Node(LIVE)
+    node.dispatcher.offer("cam", Header(TAG, 1, 0, 0, 2**64 - 1, 2**64 - 1), "cam/0", node.now_ns)
+    node.dispatcher.offer("cam", Header(TAG, 1, 1, 0, 0, 2**64 - 1), "cam/1", node.now_ns)
+    node.clock.advance(0.2)
+    node.join("d1", credits=2)
+    deliveries = node.dispatcher.take_deliveries()
+    assert [(delivery.item.payload, delivery.sent_ns) for delivery in deliveries] == [
+        ("cam/0", 2**64 - 1),
+        ("cam/1", 200_000_000),
+    ]
 
 
 def test_age_counts_the_time_between_capture_and_sending() -> None:
@@ -357,6 +483,11 @@ def test_ledger_says_what_became_of_each_frame() -> None:
         "redelivered": 0,
         "instances": 1,
         "handler_ms_mean": 1.0,
+        "sources": {
+            "cam": {
+                "0x10": {"received": 6, "completed": 1, "failed": {"why": 1}, "dropped": {"overflow": 1}, "open": 3}
+            }
+        },
     }
 
 
