@@ -116,6 +116,7 @@ class FunctionConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         models: names of the models it may use; None: all of them.
         entry: the export to call, for guests that leave a choice.
         credits: frames handed to one instance before it has finished the first.
+        priority: of the frames it emits.
     """
 
     name: Name
@@ -128,6 +129,7 @@ class FunctionConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     models: tuple[Name, ...] | None = None
     entry: Text | None = None
     credits: Annotated[int, Meta(ge=1, le=64)] = 2
+    priority: Literal["normal", "high", "low"] = "normal"
 
 
 class ModelConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -23,7 +23,7 @@ from nearfield.errors import (
     RemoteProtocolError,
     TransportError,
 )
-from nearfield.frame import Frame, format_tag, keys
+from nearfield.frame import Frame, Priority, format_tag, keys
 from nearfield.frame.control import (
     MAX_CREDITS,
     PROTOCOL_VERSION,
@@ -37,17 +37,18 @@ from nearfield.frame.control import (
 )
 from nearfield.frame.delivery import DeliveryHeader, decode_delivery
 from nearfield.frame.header import later
-from nearfield.function.context import Context
+from nearfield.function.context import Context, Emission
 from nearfield.function.handler import Handler
 from nearfield.function.progress import Progress
 from nearfield.queues import Mailbox, QueueClosed
 from nearfield.telemetry import RepeatedWarning
-from nearfield.transport import Connection, Handle, Lane, Payload
+from nearfield.transport import FRAME_LANES, REPORT_LANES, Connection, Handle, Payload
 
 _log = logging.getLogger(__name__)
 
 HEARTBEAT_S = 0.5
 JOIN_TIMEOUT_S = 3.0
+
 
 @dataclass(frozen=True, slots=True)
 class _Arrived:
@@ -75,12 +76,14 @@ class WorkerSettings:
     observe: tags; empty: those in the zipper's workflow.
     emit: tags it may emit; None: any that is not reserved.
     credits: frames held at a time, the one being handled included. 2 hides the round trip to the zipper.
+    priority: of what it emits.
     """
 
     function: str
     observe: Sequence[int] = ()
     emit: frozenset[int] | None = None
     credits: int = 2
+    priority: Priority = "normal"
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +123,9 @@ class Worker:
         self._refused: RefusedError | None = None
         self._completed = self._failed = self._dropped = self._emitted = 0
         self._warn = RepeatedWarning(_log)
+        # One priority for all results, and for the reports, which must not overtake the results they speak of.
+        self._frame_lane, self._report_lane = FRAME_LANES[settings.priority], REPORT_LANES[settings.priority]
+        self._attached_to = ""
         self._handles: list[Handle] = []
 
     def statistics(self) -> WorkerStatistics:
@@ -132,14 +138,8 @@ class Worker:
             RefusedError: the zipper says no, with its reason.
             TransportError: no answer.
         """
-        connection = self._connection
-        key = keys.dispatch(connection.namespace, connection.zipper, self.instance)
-        self._handles = [
-            connection.session.subscribe(key, self._on_delivery),
-            connection.session.announce(keys.alive(connection.namespace, connection.zipper, self.instance)),
-        ]
         self._ask_to_join()
-        connection.watch(self._on_state)
+        self._connection.watch(self._on_state)
 
     def run(self) -> None:
         """Handle frames until `stop` is called, then finish the frame at hand, report, and return.
@@ -172,7 +172,21 @@ class Worker:
 
     # ---- joining
 
+    def _attach(self) -> None:
+        """Listen, and be alive, at the zipper that the connection has now."""
+        connection, zipper = self._connection, self._connection.zipper
+        if zipper == self._attached_to:
+            return
+        for handle in self._handles:
+            handle.close()
+        self._handles = [
+            connection.session.subscribe(keys.dispatch(connection.namespace, zipper, self.instance), self._on_delivery),
+            connection.session.announce(keys.alive(connection.namespace, zipper, self.instance)),
+        ]
+        self._attached_to = zipper
+
     def _ask_to_join(self) -> None:
+        self._attach()
         s = self.settings
         request = JoinRequest(
             protocol=PROTOCOL_VERSION,
@@ -225,7 +239,7 @@ class Worker:
         except RemoteProtocolError as error:
             self._warn("delivery ignored: %s", error)
             return
-        if self._progress.receive(delivery.number, delivery.epoch):
+        if self._progress.receive(delivery.number, delivery.epoch, delivery.after):
             now_ns = self._clock.monotonic_ns()
             ends_ns = now_ns + delivery.remaining_us * 1_000 if delivery.remaining_us else None
             self._mailbox.put(_Arrived(payload, delivery, now_ns, ends_ns))
@@ -256,7 +270,7 @@ class Worker:
         report = self._progress.report(self._clock.monotonic_ns(), full=full)
         try:
             key = keys.reports(connection.namespace, connection.zipper, self.instance)
-            connection.session.publish(key, encode(report), lane=Lane.REPORTS)
+            connection.session.publish(key, encode(report), lane=self._report_lane)
         except TransportError:
             if not self._stopping.is_set():
                 raise
@@ -265,6 +279,8 @@ class Worker:
 
     def _work(self, arrived: _Arrived) -> None:
         delivery, ends_ns = arrived.delivery, arrived.ends_ns
+        if not self._progress.holds(delivery.number, delivery.epoch):
+            return  # taken back meanwhile: this instance was given up, and joined again
         started_ns = self._clock.monotonic_ns()
         if ends_ns is not None and started_ns >= ends_ns:
             self._finish(delivery, "dropped", "stale", 0)
@@ -297,13 +313,20 @@ class Worker:
         frame = f"frame {delivery.origin}/{delivery.header.sequence}, tag {format_tag(delivery.header.tag)}"
         return f"function `{self.settings.function}`: {error}, {frame}"
 
-    def _publish(self, delivery: DeliveryHeader, emissions: Sequence[tuple[int, bytes]], took_ns: int) -> None:
+    def _publish(self, delivery: DeliveryHeader, emissions: Sequence[Emission], took_ns: int) -> None:
         connection = self._connection
         sent_ns = later(delivery.header.sent_ns, took_ns)
-        for part, (tag, payload) in enumerate(emissions):
-            header = delivery.header.emitted(tag, part, sent_ns)
-            key = keys.FrameKey(connection.namespace, tag, connection.zipper, delivery.origin)
-            connection.session.publish(str(key), payload, attachment=header.encode())
+        for part, emission in enumerate(emissions):
+            header = delivery.header.emitted(
+                emission.tag,
+                part,
+                sent_ns,
+                priority=self.settings.priority,
+                is_addressed=emission.to is not None,
+            )
+            origin = emission.to or delivery.origin
+            key = keys.FrameKey(connection.namespace, emission.tag, connection.zipper, origin)
+            connection.session.publish(str(key), emission.payload, attachment=header.encode(), lane=self._frame_lane)
             self._emitted += 1
 
     def _finish(self, delivery: DeliveryHeader, status: Status, reason: str, handler_ns: int) -> None:

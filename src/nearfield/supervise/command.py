@@ -34,6 +34,8 @@ def worker_command(
     arguments = [sys.executable, "-m", "nearfield", "run", str(function.run)]
     arguments += ["--name", function.name, "--zipper", zipper, "--namespace", namespace]
     arguments += ["--credits", str(function.credits)]
+    if function.priority != "normal":
+        arguments += ["--priority", function.priority]
     for tag in function.observe:
         arguments += ["--observe", format_tag(tag)]
     for tag in function.emit:

@@ -21,7 +21,9 @@ from nearfield.errors import ConfigError
 NAME = "1 to 64 letters, digits, `-`, `_` or `.`, beginning with a letter, digit or `_`"
 DURATION = "a duration with its unit such as `500ms`, `1.5s` or `2m`, above 0"
 SIZE = "a size such as `64KiB`, `128MiB`, or a whole number of bytes, above 0"
-FUNCTION_KEYS = "`name`, `observe`, `emit`, `run`, `instances`, `delivery`, `sandbox`, `models`, `entry`, `credits`"
+FUNCTION_KEYS = (
+    "`name`, `observe`, `emit`, `run`, `instances`, `delivery`, `sandbox`, `models`, `entry`, `credits`, `priority`"
+)
 
 # A workflow as users of the original have it.
 ORIGINAL = """\

@@ -22,11 +22,12 @@ from nearfield.errors import (
     RefusedError,
     TransportError,
 )
-from nearfield.frame import Frame, Header, decode_header, keys
+from nearfield.frame import Frame, Header, Priority, decode_header, flags_of, keys
 from nearfield.frame.control import JoinReply, JoinRequest, Report, decode, encode
 from nearfield.frame.delivery import DeliveryHeader
 from nearfield.function import Context, PythonFunction, Worker, WorkerSettings
 from nearfield.function.worker import failure_reason
+from nearfield.transport import Lane
 from tests.doubles import MemoryZipper
 
 TAG = 0x10
@@ -316,6 +317,58 @@ def test_new_epoch_in_the_zippers_state_makes_the_worker_join(opened: OpenBench,
     eventually(lambda: len(bench.joins()) == 2)
     bench.deliver(7, b"abc", epoch=EPOCH + 1)
     eventually(lambda: bench.done() == {7: ("completed", "")})
+
+
+def test_worker_moves_with_its_connection_to_another_zipper(opened: OpenBench, eventually: Eventually) -> None:
+    bench = opened().start()
+    instance = bench.worker.instance
+    assert bench.session.announced == {keys.alive("default", "line-1", instance)}
+    other = keys.join("default", "line-2")
+    bench.session.answers[other] = encode(JoinReply(epoch=9, observe=[TAG]))
+    bench.zipper.move("line-2", [TAG], epoch=9)
+    eventually(lambda: [key for key, _ in bench.session.questions].count(other) == 1, "asked to join there")
+    eventually(lambda: bench.session.announced == {keys.alive("default", "line-2", instance)}, "alive there only")
+    bench.deliver(1, b"late", epoch=EPOCH)  # of the zipper that was left: nobody listens any more
+    header = Header(TAG, 1, 0, 0, 0)
+    attachment = DeliveryHeader(header, 1, 9, 0, "cam").encode()
+    eventually(lambda: bench.session.sent_to(keys.reports("default", "line-2", instance)), "reports there")
+    bench.session.deliver(keys.dispatch("default", "line-2", instance), b"abc", attachment)
+    eventually(lambda: len(bench.handled) == 1)
+    assert [bench.handled[0][0].payload, bench.handled[0][0].zipper] == [b"abc", "line-2"]
+    results = bench.session.sent_to("nearfield/default/frames/*/line-2/cam")
+    assert [message.payload for message in results] == [b"ABC", b"2"]
+
+
+def test_result_for_another_source_leaves_under_its_name_and_says_so(opened: OpenBench, eventually: Eventually) -> None:
+    bench = opened(lambda context: context.emit(0x11, b"turn left", to="cam-2")).start()
+    bench.deliver(1, b"")
+    eventually(lambda: bench.done() == {1: ("completed", "")})
+    (message,) = bench.session.sent_to("nearfield/default/frames/*/*/*")
+    assert message.key == "nearfield/default/frames/17/line-1/cam-2"
+    assert decode_header(message.attachment).is_addressed
+
+
+@pytest.mark.parametrize("of_frame", ["high", "normal"])
+@pytest.mark.parametrize(
+    ("priority", "lane", "reports"),
+    [
+        ("high", Lane.FRAMES_HIGH, Lane.REPORTS_HIGH),
+        ("normal", Lane.FRAMES, Lane.REPORTS),
+        ("low", Lane.FRAMES_LOW, Lane.REPORTS_LOW),
+    ],
+)
+def test_results_have_the_priority_of_the_function_and_reports_the_same_so_that_they_never_overtake(
+    opened: OpenBench, eventually: Eventually, priority: Priority, lane: Lane, reports: Lane, of_frame: Priority
+) -> None:
+    bench = opened(priority=priority).start()
+    header = Header(TAG, 1, 0, 0, 0, flags=flags_of(of_frame))
+    attachment = DeliveryHeader(header, 1, EPOCH, 0, "cam").encode()
+    bench.session.deliver(keys.dispatch("default", "line-1", bench.worker.instance), b"abc", attachment)
+    eventually(lambda: bench.done() == {1: ("completed", "")})
+    results = bench.session.sent_to("nearfield/default/frames/*/*/*")
+    assert {message.lane for message in results} == {lane}
+    assert {decode_header(message.attachment).priority for message in results} == {priority}
+    assert {message.lane for message in bench.session.sent_to(keys.reports("default", "line-1"))} == {reports}
 
 
 def test_epoch_that_changes_while_the_worker_asks_is_taken_over(opened: OpenBench, eventually: Eventually) -> None:
