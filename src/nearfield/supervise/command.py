@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 
 from nearfield.config import FunctionConfig, GrantsConfig, ModelConfig, format_duration, format_limits
 from nearfield.frame import format_tag
@@ -43,7 +44,7 @@ def worker_command(
     if identity is not None:
         arguments += ["--ca", str(identity.ca_pem_path)]
         arguments += ["--certificate", str(identity.certificate_path), "--key", str(identity.key_path)]
-    if function.run.suffix == ".py" or ".py:" in function.run.name:
+    if is_program(function.run):
         return arguments
     for name in models if function.models is None else function.models:
         model = models[name]
@@ -58,6 +59,11 @@ def worker_command(
     for limit in format_limits(sandbox):
         arguments += ["--limit", limit]
     return [*arguments, *_grants(sandbox.grants), *(["--allow-precompiled"] if sandbox.allow_precompiled else [])]
+
+
+def is_program(run: Path) -> bool:
+    """Whether what a function runs is a program of Python's, `app.py` or `app.py:name`, and no guest."""
+    return run.suffix == ".py" or ".py:" in run.name
 
 
 def worker_environment(function: FunctionConfig) -> dict[str, str]:

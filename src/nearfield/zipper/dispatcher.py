@@ -6,15 +6,16 @@ caller calls from one thread.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Generic
 
 from nearfield.frame import MAX_TAG, RESERVED_TAGS, Header, format_tag, is_name
 from nearfield.frame.control import MAX_CREDITS, Ack, JoinRequest, Report
 from nearfield.zipper.fair_queue import Room
-from nearfield.zipper.group import Delivery, Group, Outbox
+from nearfield.zipper.group import Group
 from nearfield.zipper.item import Item, PayloadType
 from nearfield.zipper.ledger import IngressLedger
+from nearfield.zipper.outbox import Burial, Delivery, Outbox, StuckInstance
 from nearfield.zipper.policy import GroupPolicy
 from nearfield.zipper.streams import Streams
 
@@ -22,6 +23,8 @@ from nearfield.zipper.streams import Streams
 MAX_HOPS = 16
 # Instances report twice a second; one that misses this many seconds of reports is given up.
 SILENCE_TIMEOUT_NS = 5_000_000_000
+# What may wait in all queues together, unless the workflow says otherwise.
+QUEUE_BYTES = 256 * 2**20
 
 
 class Dispatcher(Generic[PayloadType]):
@@ -30,13 +33,14 @@ class Dispatcher(Generic[PayloadType]):
     Args:
         policies: one for each function that may join.
         epoch: identifies this incarnation of the zipper.
+        queue_bytes: of the payloads that wait, in all groups together.
     """
 
-    def __init__(self, policies: Iterable[GroupPolicy], epoch: int) -> None:
+    def __init__(self, policies: Iterable[GroupPolicy], epoch: int, *, queue_bytes: int = QUEUE_BYTES) -> None:
         self.epoch = epoch
         self.ingress = IngressLedger()
         self._streams = Streams()
-        self._room = Room(0)
+        self._room = Room(queue_bytes)
         self._outbox: Outbox[PayloadType] = Outbox(self._release)
         self._groups: dict[str, Group[PayloadType]] = {p.name: Group(p, self._room, self._outbox) for p in policies}
         self._by_tag: dict[int, list[Group[PayloadType]]] = {}
@@ -49,6 +53,16 @@ class Dispatcher(Generic[PayloadType]):
         """Deliveries decided since the last call, in order."""
         deliveries, self._outbox.deliveries = self._outbox.deliveries, []
         return deliveries
+
+    def take_burials(self) -> list[Burial[PayloadType]]:
+        """Dead letters to publish since the last call, in order."""
+        burials, self._outbox.burials = self._outbox.burials, []
+        return burials
+
+    def take_stuck(self) -> list[StuckInstance]:
+        """Instances that were found to be stuck since the last call."""
+        stuck, self._outbox.stuck = self._outbox.stuck, []
+        return stuck
 
     def take_acks(self) -> list[tuple[str, Ack]]:
         """(origin, acknowledgement) for each source that has news since the last call."""
@@ -100,14 +114,15 @@ class Dispatcher(Generic[PayloadType]):
             )
         if reserved := [tag for tag in asked if tag in RESERVED_TAGS]:
             return f"function `{request.function}` asks for reserved tags {_tags(reserved)}"
-        if not 1 <= request.credits <= MAX_CREDITS:
-            return f"credits: got {request.credits}, expected 1 to {MAX_CREDITS}"
+        for name, count in (("credits", request.credits), ("concurrency", request.concurrency)):
+            if not 1 <= count <= MAX_CREDITS:
+                return f"{name}: got {count}, expected 1 to {MAX_CREDITS}"
         self.leave(request.instance, "replaced")
         if asked and not group.observe:
             group.observe = asked
             self._index_tags()
         self._group_of_instance[request.instance] = group
-        group.join(request.instance, request.credits, now_ns)
+        group.join(request, now_ns)
         return None
 
     def leave(self, name: str, reason: str) -> bool:
@@ -126,8 +141,10 @@ class Dispatcher(Generic[PayloadType]):
         group = self._group_of_instance.get(report.instance)
         if group is None or report.epoch != self.epoch:
             return False
-        group.report(report, now_ns)
-        return True
+        if group.report(report, now_ns):
+            return True
+        self.leave(report.instance, "replaced")
+        return False
 
     # ---- frames
 
@@ -140,16 +157,21 @@ class Dispatcher(Generic[PayloadType]):
         if header.hops >= MAX_HOPS:
             self.reject("hops")
             return
+        size = len(payload)
         if header.hops == 0:
             stream = self._streams.of(origin, header.stream)
-            if not stream.admit(header.sequence):
+            if not stream.is_new(header.sequence):
                 self.ingress.duplicates += 1
                 return
-            stream.hold(header.sequence, sum(group.keeps_all for group in groups))
+            keepers = sum(group.keeps_all for group in groups)
+            if keepers and self._is_full(groups, size):
+                self.reject("overflow")
+                return
+            stream.admit(header.sequence, keepers)
         self.ingress.accepted += 1
-        size = len(payload)
         for group in groups:
             group.offer(origin, header, payload, size, now_ns)
+        self._make_room()
 
     def reject(self, reason: str) -> None:
         """Count a frame that reaches no group."""
@@ -182,6 +204,23 @@ class Dispatcher(Generic[PayloadType]):
         for group in self._groups.values():
             for tag in group.observe:
                 self._by_tag.setdefault(tag, []).append(group)
+
+    def _is_full(self, groups: Sequence[Group[PayloadType]], size: int) -> bool:
+        """Whether a frame must be refused, since a group that keeps all has no room. Its source sends it again."""
+        if any(group.keeps_all and group.is_full for group in groups):
+            return True
+        return not self._room.fits(size) and self._droppable() is None
+
+    def _droppable(self) -> Group[PayloadType] | None:
+        """The live group with most bytes waiting."""
+        live = (group for group in self._groups.values() if not group.keeps_all and group.queue)
+        return max(live, key=lambda group: group.queue.size_bytes, default=None)
+
+    def _make_room(self) -> None:
+        """Keep the bound on bytes: the largest queue gives way, of `live` functions before those that keep all."""
+        while self._room.is_exceeded:
+            group = self._droppable() or max(self._groups.values(), key=lambda group: group.queue.size_bytes)
+            group.drop_waiting("overflow")
 
     def _release(self, item: Item[PayloadType]) -> None:
         stream = self._streams.find(item.origin, item.header.stream)

@@ -10,13 +10,23 @@ from nearfield.zipper.item import NEVER_NS, Item, PayloadType
 
 
 class Room:
-    """Bytes of waiting payloads, in all queues of a zipper together."""
+    """Frames and bytes that wait, in all queues of a zipper together."""
 
-    __slots__ = ("limit_bytes", "used_bytes")
+    __slots__ = ("frames", "limit_bytes", "used_bytes")
 
     def __init__(self, limit_bytes: int) -> None:
         self.limit_bytes = limit_bytes
         self.used_bytes = 0
+        self.frames = 0
+
+    @property
+    def is_exceeded(self) -> bool:
+        """Whether something must give way. A single frame never must, however large."""
+        return self.used_bytes > self.limit_bytes and self.frames > 1
+
+    def fits(self, size: int) -> bool:
+        """Whether another payload of so many bytes finds room."""
+        return not self.frames or self.used_bytes + size <= self.limit_bytes
 
 
 class FairQueue(Generic[PayloadType]):
@@ -28,7 +38,18 @@ class FairQueue(Generic[PayloadType]):
         size_bytes: of the payloads that wait.
     """
 
-    __slots__ = ("_by_length", "_count", "_lines", "_longest", "_may_expire", "_ring", "_room", "size_bytes")
+    __slots__ = (
+        "_by_length",
+        "_count",
+        "_lines",
+        "_longest",
+        "_may_expire",
+        "_parked",
+        "_parked_at",
+        "_ring",
+        "_room",
+        "size_bytes",
+    )
 
     def __init__(self, room: Room) -> None:
         self.size_bytes = 0
@@ -37,6 +58,9 @@ class FairQueue(Generic[PayloadType]):
         # Origins with waiting frames only; the ring has their order, the first is served next.
         self._lines: dict[str, deque[Item[PayloadType]]] = {}
         self._ring: OrderedDict[str, None] = OrderedDict()
+        # Origins with waiting frames that are out of turn for now, by what they wait for.
+        self._parked: dict[object, dict[str, None]] = {}
+        self._parked_at: dict[str, object] = {}
         # Origins by the number of their waiting frames, to find a longest line at once.
         self._by_length: dict[int, dict[str, None]] = {}
         self._longest = 0
@@ -72,6 +96,22 @@ class FairQueue(Generic[PayloadType]):
             self._ring.move_to_end(item.origin, last=False)
         line.appendleft(item)
         self._entered(item, len(line))
+
+    def park(self, cause: object) -> None:
+        """Take the origin whose turn it is out of turn until `unpark(cause)`. Not when there is none."""
+        origin, _ = self._ring.popitem(last=False)
+        self._parked.setdefault(cause, {})[origin] = None
+        self._parked_at[origin] = cause
+
+    def unpark(self, cause: object) -> None:
+        """It is the turn of those origins again that were parked for `cause`, before all others."""
+        origins = self._parked.pop(cause, None)
+        if origins is None:
+            return
+        for origin in reversed(origins):
+            del self._parked_at[origin]
+            self._ring[origin] = None
+            self._ring.move_to_end(origin, last=False)
 
     def head(self) -> Item[PayloadType] | None:
         """The frame whose turn it is: the oldest of the origin whose turn it is."""
@@ -125,6 +165,7 @@ class FairQueue(Generic[PayloadType]):
         self._count += 1
         self.size_bytes += item.size
         self._room.used_bytes += item.size
+        self._room.frames += 1
         if item.expires_ns != NEVER_NS:
             self._may_expire = True
         self._resize(item.origin, length - 1, length)
@@ -135,13 +176,23 @@ class FairQueue(Generic[PayloadType]):
         self._count -= 1
         self.size_bytes -= item.size
         self._room.used_bytes -= item.size
+        self._room.frames -= 1
         self._resize(item.origin, len(line) + 1, len(line))
         if not self._by_length.get(self._longest):
             self._longest -= 1
         if not line:
-            del self._lines[item.origin]
-            del self._ring[item.origin]
+            self._remove_line(item.origin)
             self._may_expire = self._may_expire and bool(self._count)
+
+    def _remove_line(self, origin: str) -> None:
+        del self._lines[origin]
+        if origin in self._ring:
+            del self._ring[origin]
+            return
+        cause = self._parked_at.pop(origin)
+        del self._parked[cause][origin]
+        if not self._parked[cause]:
+            del self._parked[cause]
 
     def _resize(self, origin: str, before: int, after: int) -> None:
         if before:

@@ -16,18 +16,24 @@ class Instance(Generic[PayloadType]):
     Attributes:
         credits: frames it takes at a time.
         last_report_ns: monotonic.
+        pid: of its process, as it says.
+        concurrency: frames that it has at hand at a time.
+        is_stuck: it is at one frame for too long, and gets no others.
         in_flight: by delivery number, oldest first: the frame, and when it was handed out.
     """
 
     name: str
     credits: int
     last_report_ns: int
+    pid: int = 0
+    concurrency: int = 1
+    is_stuck: bool = False
     in_flight: dict[int, tuple[Item[PayloadType], int]] = field(default_factory=dict)
 
     @property
     def free(self) -> int:
         """Frames that it takes at this moment."""
-        return self.credits - len(self.in_flight)
+        return 0 if self.is_stuck else self.credits - len(self.in_flight)
 
 
 class Instances(Generic[PayloadType]):
@@ -83,6 +89,12 @@ class Instances(Generic[PayloadType]):
         after = instance.free
         self._moved(instance, after - 1, after)
         return entry[0]
+
+    def bench(self, instance: Instance[PayloadType]) -> None:
+        """Take all deliveries from an instance, and give it no more."""
+        self._moved(instance, instance.free, 0)
+        instance.is_stuck = True
+        instance.in_flight.clear()
 
     def _moved(self, instance: Instance[PayloadType], before: int, after: int) -> None:
         if after > 0:

@@ -16,6 +16,9 @@ class GroupPolicy:
         queue: frames waiting at most (live), for all sources together.
         max_age_ns: frames older than this are dropped before they are handled (live); None: no limit.
         retries: how many more instances may try a frame when the first is lost with it.
+        order: "source": frames of one source go to one instance as long as it holds any of them, and in order.
+        timeout_ns: an instance that is at one frame for longer is stuck.
+        dead_letter: tag for frames that could not be handled; None: they are only counted.
     """
 
     name: str
@@ -24,3 +27,6 @@ class GroupPolicy:
     queue: int = 8
     max_age_ns: int | None = None
     retries: int = 2
+    order: Literal["none", "source"] = "none"
+    timeout_ns: int = 60_000_000_000
+    dead_letter: int | None = None

@@ -116,11 +116,12 @@ def test_defaults_are_the_documented_ones(tmp_path: Path) -> None:
     function = workflow.functions[0]
     assert (workflow.host, workflow.port, workflow.namespace) == ("0.0.0.0", 9900, "default")
     assert (workflow.models, workflow.peers, workflow.certificates) == ({}, (), None)
-    assert workflow.limits.max_payload_bytes == 16 * 2**20
+    assert (workflow.limits.max_payload_bytes, workflow.limits.queue_bytes) == (16 * 2**20, 256 * 2**20)
     assert (function.observe, function.emit, function.run, function.models) == ((), (), None, None)
     assert (function.instances, function.credits) == (1, 2)
     delivery = function.delivery
     assert (delivery.mode, delivery.queue, delivery.max_age_s, delivery.retries) == ("live", 8, None, 2)
+    assert (delivery.order, delivery.timeout_s, delivery.dead_letter) == ("none", None, None)
     sandbox = function.sandbox
     assert (sandbox.instance, sandbox.deadline_s, sandbox.memory_bytes) == ("frame", 1.0, 256 * 2**20)
 

@@ -73,9 +73,11 @@ class Bench:
         except NearfieldError as error:
             self.errors.append(error)
 
-    def deliver(self, number: int, payload: bytes, *, epoch: int = EPOCH, remaining_us: int = 0) -> None:
+    def deliver(
+        self, number: int, payload: bytes, *, epoch: int = EPOCH, remaining_us: int = 0, after: int = 0
+    ) -> None:
         header = Header(TAG, 1, number, self.clock.wall_ns(), self.clock.wall_ns())
-        attachment = DeliveryHeader(header, number, epoch, remaining_us, "cam").encode()
+        attachment = DeliveryHeader(header, number, epoch, remaining_us, after, "cam").encode()
         self.session.deliver(keys.dispatch("default", "line-1", self.worker.instance), payload, attachment)
 
     def ask_to_join_again(self) -> None:
@@ -297,6 +299,53 @@ def test_worker_joins_again_when_the_zipper_does_not_know_it(opened: OpenBench, 
     eventually(lambda: bench.done() == {1: ("completed", "")})
 
 
+def test_frames_that_were_taken_back_while_a_handler_hung_are_not_handled(
+    opened: OpenBench, eventually: Eventually
+) -> None:
+    gate = Gate()
+    bench = opened(gate).start()
+    bench.deliver(1, b"hangs")
+    bench.deliver(2, b"taken back")
+    assert gate.entered.wait(10)
+    bench.ask_to_join_again()
+    eventually(lambda: len(bench.joins()) == 2)
+    bench.deliver(3, b"new")
+    gate.opened.set()
+    eventually(lambda: bench.done().get(3) == ("completed", ""))
+    assert [context.payload for context in gate.contexts] == [b"hangs", b"new"]
+
+
+def test_a_handler_that_hangs_is_reported_as_such_after_joining_again(
+    opened: OpenBench, eventually: Eventually
+) -> None:
+    gate = Gate()
+    bench = opened(gate).start()
+    bench.deliver(1, b"hangs")
+    assert gate.entered.wait(10)
+    bench.ask_to_join_again()
+    eventually(lambda: len(bench.joins()) == 2)
+    bench.clock.advance(3)
+
+    def busy_ms() -> list[int]:
+        reports = bench.session.sent_to(keys.reports("default", "line-1"))
+        return [decode(Report, message.payload).busy_ms for message in reports]
+
+    eventually(lambda: 3_000 in busy_ms())
+    gate.opened.set()
+
+
+def test_frame_whose_predecessor_got_lost_is_left_for_later(opened: OpenBench, eventually: Eventually) -> None:
+    bench = opened().start()
+    bench.deliver(1, b"a")
+    bench.deliver(3, b"c", after=2)  # 2 got lost
+    bench.deliver(4, b"d", after=3)
+    bench.deliver(5, b"b", after=1)
+    bench.deliver(6, b"c", after=5)
+    eventually(lambda: len(bench.done()) == 3)
+    assert set(bench.done()) == {1, 5, 6}
+    assert [frame.payload for frame, _ in bench.handled] == [b"a", b"b", b"c"]
+
+
 def test_worker_joins_a_restarted_zipper_once(opened: OpenBench, eventually: Eventually) -> None:
     bench = opened().start()
     bench.zipper.epoch = EPOCH + 1
@@ -330,7 +379,7 @@ def test_worker_moves_with_its_connection_to_another_zipper(opened: OpenBench, e
     eventually(lambda: bench.session.announced == {keys.alive("default", "line-2", instance)}, "alive there only")
     bench.deliver(1, b"late", epoch=EPOCH)  # of the zipper that was left: nobody listens any more
     header = Header(TAG, 1, 0, 0, 0)
-    attachment = DeliveryHeader(header, 1, 9, 0, "cam").encode()
+    attachment = DeliveryHeader(header, 1, 9, 0, 0, "cam").encode()
     eventually(lambda: bench.session.sent_to(keys.reports("default", "line-2", instance)), "reports there")
     bench.session.deliver(keys.dispatch("default", "line-2", instance), b"abc", attachment)
     eventually(lambda: len(bench.handled) == 1)
@@ -362,7 +411,7 @@ def test_results_have_the_priority_of_the_function_and_reports_the_same_so_that_
 ) -> None:
     bench = opened(priority=priority).start()
     header = Header(TAG, 1, 0, 0, 0, flags=flags_of(of_frame))
-    attachment = DeliveryHeader(header, 1, EPOCH, 0, "cam").encode()
+    attachment = DeliveryHeader(header, 1, EPOCH, 0, 0, "cam").encode()
     bench.session.deliver(keys.dispatch("default", "line-1", bench.worker.instance), b"abc", attachment)
     eventually(lambda: bench.done() == {1: ("completed", "")})
     results = bench.session.sent_to("nearfield/default/frames/*/*/*")
