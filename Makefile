@@ -9,7 +9,8 @@ EXTRAS := .venv-extras
 EXTRA_TESTS ?= tests/unit/inference tests/unit/sandbox/hostcalls/test_wasmedge_tensorflow.py \
     tests/property/test_host_functions.py tests/integration/test_tensorflow_guests.py
 
-.PHONY: help demo test test-extras check format fuzz guests factory-line bench bench-sandbox bench-inference clean
+.PHONY: help demo test test-extras check format fuzz guests factory-line bench bench-sandbox bench-inference bench-route \
+    clean
 
 help:
 	@echo "make demo          install into .venv and run the factory line: video, zipper, sandboxed functions, results"
@@ -23,6 +24,7 @@ help:
 	@echo "make bench         measure, and write benchmarks/results"
 	@echo "make bench-sandbox measure the sandbox alone"
 	@echo "make bench-inference  measure models in the sandbox, with and without a network"
+	@echo "make bench-route   measure frames on their way alone, beside bare zenoh (about 6 minutes)"
 	@echo "make clean         remove .venv and caches"
 
 demo: $(VENV)/installed
@@ -58,7 +60,7 @@ factory-line: $(VENV)/installed
 	$(BIN)/pip install --quiet --editable '.[training]'
 	$(BIN)/python -m training.factory_line
 
-bench: $(VENV)/installed-test
+bench: $(VENV)/installed-bench $(VENV)/installed-test
 	$(BIN)/python -m benchmarks
 
 bench-sandbox: $(VENV)/installed
@@ -67,6 +69,9 @@ bench-sandbox: $(VENV)/installed
 # With the test tools come the packages that build and run the ONNX and OpenVINO models.
 bench-inference: $(VENV)/installed-test
 	$(BIN)/python -m benchmarks.bench_inference
+
+bench-route: $(VENV)/installed-bench
+	$(BIN)/python -m benchmarks.bench_route
 
 clean:
 	rm -rf $(VENV) $(EXTRAS) .fuzz .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
@@ -90,6 +95,11 @@ $(VENV)/installed-test: $(VENV)/installed
 $(VENV)/installed-fuzz: $(VENV)/installed-test
 	@echo "installing the fuzzer"
 	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
+	@touch $@
+
+$(VENV)/installed-bench: $(VENV)/installed
+	@echo "installing what draws the plots"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[bench]'
 	@touch $@
 
 $(VENV)/installed-check: $(VENV)/installed

@@ -1,9 +1,12 @@
-"""Run every benchmark."""
+"""All benchmarks, one after the other."""
 
 from __future__ import annotations
 
-from benchmarks import bench_inference, bench_sandbox
+import sys
+
+from benchmarks import bench_inference, bench_route, bench_sandbox
 
 if __name__ == "__main__":
     bench_sandbox.main()
     bench_inference.main()
+    sys.exit(bench_route.main())

@@ -6,6 +6,7 @@ run at once, on the thread that publishes. Tests of sessions themselves use real
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -59,6 +60,7 @@ class MemorySession:
         published: every message, in order.
         answers: by key, what a query gets: bytes, or None for no answer, or a function of the question.
         announced: keys of the liveliness tokens that are held.
+        questions_behind: those that are to be answered when what was published before is through.
     """
 
     id: str = "memory"
@@ -68,9 +70,12 @@ class MemorySession:
     announced: set[str] = field(default_factory=set)
     subscriptions: list[tuple[str, Callback]] = field(default_factory=list)
     is_closed: bool = False
+    routers: list[str] = field(default_factory=lambda: ["router"])
+    router_watches: list[Callable[[str, bool], None]] = field(default_factory=list)
+    questions_behind: list[tuple[str, Callable[[], None], Lane]] = field(default_factory=list)
 
     def router_ids(self) -> list[str]:
-        return ["router"]
+        return list(self.routers)
 
     def publish(self, key: str, payload: Any, *, attachment: bytes = b"", lane: Lane = Lane.FRAMES) -> None:
         data = payload if isinstance(payload, bytes) else payload.to_bytes()
@@ -94,6 +99,19 @@ class MemorySession:
 
     def settle(self, *, timeout_s: float = 2.0) -> None:
         """Nothing is ever under way."""
+
+    def ask_behind(self, key: str, on_answer: Callable[[], None], *, lane: Lane, timeout_s: float = 2.0) -> None:
+        self.questions_behind.append((key, on_answer, lane))
+
+    def watch_routers(self, callback: Callable[[str, bool], None]) -> MemoryHandle:
+        self.router_watches.append(callback)
+        return MemoryHandle(lambda: self.router_watches.remove(callback))
+
+    def reconnect(self, router: str) -> None:
+        """The session lost its router, and is connected to this one now."""
+        self.routers = [router]
+        for callback in list(self.router_watches):
+            callback(router, True)
 
     def announce(self, key: str) -> MemoryHandle:
         self.announced.add(key)
@@ -126,14 +144,26 @@ class MemoryZipper:
         connection = Connection(cast(Any, session), hello(tags, epoch), "default", [])
         return cls(session, connection, epoch)
 
+    def move(self, name: str, observed: Iterable[int], epoch: int) -> None:
+        """The session is connected anew, to the zipper of this name; returns when the connection has followed."""
+        router = f"router of {name}, {epoch}"
+        self.session.answers[keys.hello("default", router)] = encode(hello(observed, epoch, name))
+        told = threading.Event()
+        watch = self.connection.watch(lambda state, is_new: told.set() if is_new else None)
+        self.session.reconnect(router)
+        assert told.wait(10), "the connection did not follow"
+        watch.close()
+        self.epoch = epoch
+
     def say(self, observed: Iterable[int], epoch: int) -> None:
         """Publish a state."""
         self.epoch = epoch
-        self.session.deliver(keys.state("default", "line-1"), encode(hello(observed, epoch)))
+        zipper = self.connection.zipper
+        self.session.deliver(keys.state("default", zipper), encode(hello(observed, epoch, zipper)))
 
 
-def hello(observed: Iterable[int], epoch: int) -> Hello:
-    return Hello(protocol=PROTOCOL_VERSION, zipper="line-1", epoch=epoch, observed=sorted(observed))
+def hello(observed: Iterable[int], epoch: int, zipper: str = "line-1") -> Hello:
+    return Hello(protocol=PROTOCOL_VERSION, zipper=zipper, epoch=epoch, observed=sorted(observed))
 
 
 def matches(expression: str, key: str) -> bool:

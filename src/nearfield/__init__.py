@@ -13,12 +13,13 @@ if TYPE_CHECKING:
     from nearfield.errors import NearfieldError
     from nearfield.frame import Frame, Header
     from nearfield.function import Context, StreamFunction
-    from nearfield.sink import Sink
+    from nearfield.sink import AsyncSink, Sink
     from nearfield.source import AsyncSource, Source
     from nearfield.transport import Connection, Identity, dial
 
 # Imported when first used, so that `nearfield --help` does not load the engines.
 _HOMES = {
+    "AsyncSink": "nearfield.sink",
     "AsyncSource": "nearfield.source",
     "Connection": "nearfield.transport",
     "Context": "nearfield.function",
@@ -33,6 +34,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "AsyncSink",
     "AsyncSource",
     "Connection",
     "Context",

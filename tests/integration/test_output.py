@@ -160,3 +160,24 @@ def test_a_command_loads_no_engine_that_it_does_not_need() -> None:
     assert "--timeout" in done.stdout
     assert re.search(r"\| +zenoh$", done.stderr, re.MULTILINE)
     assert not re.search(r"\| +(wasmtime|av|ai_edge_litert|numpy)$", done.stderr, re.MULTILINE)
+
+
+def test_the_ledger_is_readable_at_any_moment(node: Node) -> None:
+    with Source("books", node.address, tag=0x10, mode="complete") as source:
+        source.send(b"one")
+    shown = nearfield("top", "--once", "--json", "--zipper", node.address)
+    assert (shown.status, shown.stderr) == (0, "")
+    group = json.loads(shown.stdout)["groups"]["upper"]
+    settled = group["completed"] + sum(group["failed"].values()) + sum(group["dropped"].values())
+    assert group["received"] == settled + group["queued"] + group["in_flight"] >= 1
+    text = nearfield("top", "--once", "--zipper", node.address).stdout
+    assert text.startswith("zipper node: ")
+    assert re.search(r"^upper +live +1 ", text, re.MULTILINE)
+
+
+def test_top_looks_again_until_it_is_interrupted(node: Node) -> None:
+    with started("top", "--interval", "0.1", "--json", "--zipper", node.address, shell=" | head -3") as process:
+        stdout, stderr = process.communicate(timeout=60)
+    assert stderr == ""
+    assert len({json.loads(line)["epoch"] for line in stdout.splitlines()}) == 1
+    assert len(stdout.splitlines()) == 3

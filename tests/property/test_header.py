@@ -8,7 +8,15 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from nearfield.errors import RemoteProtocolError
-from nearfield.frame import FLAG_EMITTED, HEADER_BYTES, Header, decode_header
+from nearfield.frame import (
+    FLAG_ADDRESSED,
+    FLAG_EMITTED,
+    HEADER_BYTES,
+    PRIORITIES,
+    Header,
+    decode_header,
+    flags_of,
+)
 from nearfield.frame.delivery import DeliveryHeader, decode_delivery
 
 U8, U32, U64 = (st.integers(0, 2**bits - 1) for bits in (8, 32, 64))
@@ -23,9 +31,14 @@ HEADERS = st.builds(
     deadline_ns=U64,
     hops=U8,
     part=U32,
-    flags=st.sampled_from([0, FLAG_EMITTED]),
+    flags=st.builds(
+        lambda emitted, addressed, priority: emitted | addressed | flags_of(priority),
+        st.sampled_from([0, FLAG_EMITTED]),
+        st.sampled_from([0, FLAG_ADDRESSED]),
+        st.sampled_from(PRIORITIES),
+    ),
 )
-DELIVERIES = st.builds(DeliveryHeader, HEADERS, U64, U64, NAMES)
+DELIVERIES = st.builds(DeliveryHeader, HEADERS, U64, U64, U64, U64, NAMES)
 PREFIXES = st.sampled_from([b"", b"NF", b"NF\x01", b"NF\x01\x00"])
 # Any bytes, and bytes that look right for a while.
 BYTES = st.binary(max_size=200) | st.builds(lambda start, rest: start + rest, PREFIXES, st.binary(max_size=150))
@@ -62,7 +75,7 @@ def test_delivery_is_read_back_as_it_was_written(delivery: DeliveryHeader) -> No
     assert decode_delivery(delivery.encode()) == delivery
 
 
-@given(st.binary(max_size=200) | st.builds(lambda one, rest: one.encode()[:80] + rest, DELIVERIES, st.binary()))
+@given(st.binary(max_size=200) | st.builds(lambda one, rest: one.encode()[:96] + rest, DELIVERIES, st.binary()))
 def test_any_bytes_are_a_delivery_or_refused_by_name(data: bytes) -> None:
     try:
         delivery = decode_delivery(data)
@@ -78,5 +91,8 @@ def test_emitted_header_follows_the_data(header: Header, tag: int, part: int, se
     assert (emitted.tag, emitted.part, emitted.sent_ns) == (tag, part, sent_ns)
     assert (emitted.stream, emitted.sequence) == (header.stream, header.sequence)
     assert (emitted.captured_ns, emitted.deadline_ns) == (header.captured_ns, header.deadline_ns)
-    assert (emitted.hops, emitted.flags) == (header.hops + 1, FLAG_EMITTED)
+    assert (emitted.hops, emitted.flags) == (
+        header.hops + 1,
+        header.flags & FLAG_ADDRESSED | FLAG_EMITTED,
+    )
     assert decode_header(emitted.encode()) == emitted

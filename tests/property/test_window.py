@@ -36,7 +36,7 @@ class WindowMachine(RuleBasedStateMachine):
 
     @rule(sequences=SEQUENCES)
     def release(self, sequences: list[int]) -> None:
-        expected = len(self.held.keys() & set(sequences))
+        expected = [self.held[n][1] for n in dict.fromkeys(sequences) if n in self.held]
         assert self.window.release(sequences) == expected
         self.held = {n: entry for n, entry in self.held.items() if n not in sequences}
 

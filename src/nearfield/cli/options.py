@@ -9,7 +9,7 @@ from typing import Annotated, TypeVar
 import typer
 
 from nearfield.errors import UsageError
-from nearfield.frame import parse_tag
+from nearfield.frame import PRIORITIES, Priority, parse_tag
 from nearfield.transport import Identity, load_identity
 
 Number = TypeVar("Number", int, float)
@@ -64,6 +64,18 @@ def tags_of(option: str, values: list[str] | None) -> tuple[int, ...]:
         return tuple(parse_tag(part) for value in values or () for part in value.split(","))
     except UsageError as error:
         raise UsageError(error.what, where=option) from error
+
+
+def priority_of(text: str) -> Priority:
+    """A priority by its name.
+
+    Raises:
+        UsageError: there is none of this name.
+    """
+    for priority in PRIORITIES:
+        if text == priority:
+            return priority
+    raise UsageError(f"got `{text}`, expected {', '.join(PRIORITIES[:-1])} or {PRIORITIES[-1]}", where="--priority")
 
 
 def parsed(option: str, parse: Callable[[str], Number], text: str) -> Number:

@@ -16,7 +16,7 @@ from nearfield.cli import model_options, options, sandbox_options
 from nearfield.cli.output import say, say_json
 from nearfield.cli.stopping import Stopping
 from nearfield.errors import NearfieldError, UsageError
-from nearfield.frame import Frame, check_name, format_tag, name_from
+from nearfield.frame import Frame, Priority, check_name, format_tag, name_from
 from nearfield.function import Handler, PythonFunction, StreamFunction, Worker, WorkerSettings, describe_raised
 from nearfield.supervised import is_supervised
 from nearfield.telemetry import configure_logging
@@ -52,6 +52,10 @@ Instance = Annotated[
 ]
 Deadline = Annotated[str, typer.Option(metavar="DURATION", help="Wall-clock limit of one call.")]
 Memory = Annotated[str, typer.Option(metavar="SIZE", help="Memory limit of the sandbox.")]
+EmitPriority = Annotated[
+    str | None,
+    typer.Option("--priority", metavar="high|normal|low", help="Of what it emits; default: normal."),
+]
 Credits = Annotated[int, typer.Option(metavar="N", min=1, max=64, help="Frames to take before the first is done.")]
 
 
@@ -73,6 +77,7 @@ def run(
     deadline: Deadline = "1s",
     memory: Memory = "256MiB",
     credits: Credits = 2,
+    priority: EmitPriority = None,
     limit: sandbox_options.Limit = None,
     env: sandbox_options.Environment = None,
     dir: sandbox_options.ReadableDirectory = None,
@@ -97,6 +102,7 @@ def run(
     configure_logging(verbose=verbose)
     observed = options.tags_of("--observe", observe)
     allowed = options.tags_of("--emit", emit)
+    chosen_priority = None if priority is None else options.priority_of(priority)
     identity = options.identity_of(ca, certificate, key)
     models = model_options.ModelOptions(
         *(tuple(given or ()) for given in (model, labels, sha256, backend, device, threads, batch))
@@ -128,10 +134,12 @@ def run(
             identity=identity,
             zipper=zipper,
         )
-        settings = WorkerSettings(function, observed or asked, frozenset(allowed) or None, credits)
+        settings = WorkerSettings(
+            function, observed or asked, frozenset(allowed) or None, credits, chosen_priority or "normal"
+        )
         plan = _Plan(settings, handler, zipper, renewal=renewal)
     else:
-        plan = _plan_of_program(target, name, observed, allowed, zipper)
+        plan = _plan_of_program(target, name, observed, allowed, zipper, chosen_priority)
     connection = dial(plan.zipper, identity=identity, namespace=namespace)
     try:
         worker = Worker(
@@ -168,7 +176,12 @@ def _is_guest(target: str) -> bool:
 
 
 def _plan_of_program(
-    target: str, name: str | None, observed: tuple[int, ...], allowed: tuple[int, ...], zipper: str
+    target: str,
+    name: str | None,
+    observed: tuple[int, ...],
+    allowed: tuple[int, ...],
+    zipper: str,
+    priority: Priority | None,
 ) -> _Plan:
     file, _, chosen = target.partition(":")
     path = Path(file)
@@ -181,7 +194,9 @@ def _plan_of_program(
         raise UsageError(f"function `{function.name}` has no handler; decorate one with it", where=file)
     emit = frozenset(allowed) or function.emit
     address = function.zipper if zipper == DEFAULT_ZIPPER and isinstance(function.zipper, str) else zipper
-    settings = WorkerSettings(name or function.name, observed or function.observe, emit, function.credits)
+    settings = WorkerSettings(
+        name or function.name, observed or function.observe, emit, function.credits, priority or function.priority
+    )
     return _Plan(settings, PythonFunction(function.handler), address)
 
 

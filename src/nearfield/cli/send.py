@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -40,6 +40,9 @@ Fps = Annotated[
 Loop = Annotated[bool, typer.Option("--loop", help="Start over at the end, until Ctrl-C.")]
 Quality = Annotated[int, typer.Option(metavar="1-100", min=1, max=100, help="JPEG quality.")]
 Name = Annotated[str | None, typer.Option("--name", "-n", metavar="NAME", help="Name of the source.")]
+SendPriority = Annotated[
+    str, typer.Option("--priority", metavar="high|normal|low", help="What waits for what on links that are full.")
+]
 Live = Annotated[
     bool, typer.Option("--live", help="Never wait for the zipper: when it falls behind, the newest picture wins.")
 ]
@@ -54,6 +57,7 @@ def send(
     loop: Loop = False,
     live: Live = False,
     quality: Quality = 80,
+    priority: SendPriority = "normal",
     name: Name = None,
     namespace: options.Namespace = "default",
     ca: options.Ca = None,
@@ -66,6 +70,7 @@ def send(
     configure_logging(verbose=verbose)
     number = options.tags_of("--tag", [tag])[0]
     rate = _rate(fps)
+    chosen_priority = options.priority_of(priority)
     identity = options.identity_of(ca, certificate, key)
     if not scheme_of(video) and not Path(video).exists():
         raise UsageError("no such file", where=f"video `{video}`")
@@ -75,8 +80,9 @@ def send(
         connection = dial(zipper, identity=identity, namespace=namespace)
         shown = Path(mask_credentials(video)).name
         source_name = name or name_from(Path(shown).stem)
-        mode = "live" if live else "complete"
-        with _ending(Source(source_name, connection, tag=number, mode=mode)) as source:  # type: ignore[arg-type]
+        mode: Literal["live", "complete"] = "live" if live else "complete"
+        opened = Source(source_name, connection, tag=number, mode=mode, priority=chosen_priority)
+        with _ending(opened) as source:
             stopping = Stopping()
             report = _Report(shown, total, json=json, verbose=verbose)
             report.begin(source_name, number, connection.zipper, observed=number in connection.state.observed)

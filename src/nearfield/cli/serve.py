@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Annotated, Any
 
 import typer
@@ -14,7 +15,7 @@ from nearfield.cli.stopping import Stopping
 from nearfield.config import FunctionConfig, Workflow, WorkflowInvalid, check_workflow
 from nearfield.errors import InternalError, TransportError
 from nearfield.frame import format_tag, name_from
-from nearfield.supervise import Supervisor, worker_command, worker_environment
+from nearfield.supervise import Supervisor, is_program, worker_command, worker_environment
 from nearfield.telemetry import configure_logging
 from nearfield.transport import (
     Address,
@@ -24,11 +25,13 @@ from nearfield.transport import (
     ensure_server_certificate,
     load_identity,
 )
-from nearfield.zipper import GroupPolicy, Zipper, ZipperSettings, account
+from nearfield.zipper import GroupPolicy, StuckInstance, Zipper, ZipperSettings, account
 
 _log = logging.getLogger("nearfield.serve")
 
 POLL_S = 0.1
+# A program says nothing of how long it may take; guests have a deadline.
+PROGRAM_TIMEOUT_S = 60.0
 _ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "localhost"}
 
 ConfigFile = Annotated[Path, typer.Option("--config", "-c", metavar="WORKFLOW", help="The workflow file.")]
@@ -60,6 +63,7 @@ def serve(
     address = Address(host or workflow.host, port or workflow.port)
     check_listenable(address)
     configured = _configured_identity(workflow)
+    stuck: SimpleQueue[StuckInstance] = SimpleQueue()
     zipper = Zipper(
         ZipperSettings(
             name=name_from(workflow.name),
@@ -68,6 +72,8 @@ def serve(
             identity=configured or ensure_server_certificate(StateDirectory.from_environment(), [address.host]),
             policies=[policy_of(function) for function in workflow.functions],
             max_payload_bytes=workflow.limits.max_payload_bytes,
+            queue_bytes=workflow.limits.queue_bytes,
+            on_stuck=stuck.put,
         )
     )
     stopping = Stopping()
@@ -77,6 +83,8 @@ def serve(
         _announce(workflow, address, zipper, json=json)
         _add_workers(supervisor, workflow, address, configured)
         while not stopping.wait(POLL_S):
+            while not stuck.empty():
+                supervisor.kill(stuck.get().pid)
             supervisor.poll()
             if zipper.failure is not None:
                 raise InternalError(f"the dispatcher failed: {zipper.failure}") from zipper.failure
@@ -114,7 +122,20 @@ def policy_of(function: FunctionConfig) -> GroupPolicy:
         queue=delivery.queue,
         max_age_ns=None if delivery.max_age_s is None else round(delivery.max_age_s * 1e9),
         retries=delivery.retries,
+        order=delivery.order,
+        timeout_ns=round(_timeout_s(function) * 1e9),
+        dead_letter=delivery.dead_letter,
     )
+
+
+def _timeout_s(function: FunctionConfig) -> float:
+    """After which an instance counts as stuck that is at one frame still."""
+    if function.delivery.timeout_s is not None:
+        return function.delivery.timeout_s
+    if function.run is None or is_program(function.run):
+        return PROGRAM_TIMEOUT_S
+    # Its own watchdog comes first.
+    return function.sandbox.deadline_s + function.sandbox.grace_s + 2.0
 
 
 def _configured_identity(workflow: Workflow) -> Identity | None:

@@ -13,6 +13,7 @@ from nearfield.cli.output import payload_as_json, payload_as_text, say, say_json
 from nearfield.cli.stopping import Stopping
 from nearfield.frame import Frame, format_tag
 from nearfield.sink import Sink
+from nearfield.sink.statistics import SINK_SLOW
 from nearfield.telemetry import configure_logging
 from nearfield.transport import DEFAULT_ZIPPER, dial
 
@@ -26,6 +27,7 @@ Count = Annotated[int, typer.Option("--count", "-n", metavar="N", min=0, help="E
 Timeout = Annotated[
     float, typer.Option("--timeout", metavar="SECONDS", min=0, help="End when no frame came for so long; 0: never.")
 ]
+Dedupe = Annotated[bool, typer.Option("--dedupe", help="Leave out frames that came before.")]
 
 
 def watch(
@@ -33,6 +35,7 @@ def watch(
     zipper: options.Zipper = DEFAULT_ZIPPER,
     count: Count = 0,
     timeout: Timeout = 0.0,
+    dedupe: Dedupe = False,
     namespace: options.Namespace = "default",
     ca: options.Ca = None,
     certificate: options.Certificate = None,
@@ -47,7 +50,7 @@ def watch(
     stopping = Stopping()
     seen = 0
     reported_drops = 0
-    with Sink(connection, tags) as sink:
+    with Sink(connection, tags, dedupe=dedupe) as sink:
         if json:
             say_json({"event": "ready", "zipper": connection.zipper, "tags": [format_tag(t) for t in tags]})
         else:
@@ -90,6 +93,6 @@ def _print(frame: Frame, latency_ns: int, *, json: bool) -> None:
 
 def _report_drops(dropped: int, *, json: bool) -> None:
     if json:
-        say_json({"event": "dropped", "count": dropped})
+        say_json({"event": "dropped", "reason": SINK_SLOW, "count": dropped})
     else:
         say(f"this terminal is too slow: {dropped} frames dropped so far")

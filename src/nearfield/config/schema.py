@@ -33,13 +33,20 @@ class DeliveryConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         queue: frames waiting in the zipper for this function, at most (`live`). Small, since what waits grows old: a
             function that is too slow for 30 frames/s is this many of its own frames behind.
         max_age_s: a frame older than this is dropped; None: frames never grow stale. Only for `live`.
-        retries: how often a frame is handed out again after an instance died with it.
+        retries: how often a frame is handed out again after an instance died with it, or hung on it.
+        order: `source` keeps the frames of one source in order, on one instance while it holds any of them.
+        timeout_s: an instance that is at one frame for longer is given up, and its frames go to others. None: for a
+            guest that the zipper starts its own deadline, grace, and 2 s; for everything else 60 s.
+        dead_letter: tag under which frames are published that could not be handled; None: they are only counted.
     """
 
     mode: Literal["live", "complete"] = "live"
     queue: Annotated[int, Meta(ge=1, le=65536)] = 8
     max_age_s: Duration | None = field(default=None, name="max_age")
     retries: Annotated[int, Meta(ge=0, le=100)] = 2
+    order: Literal["none", "source"] = "none"
+    timeout_s: Duration | None = field(default=None, name="timeout")
+    dead_letter: Tag | None = None
 
 
 class DirectoryConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -125,6 +132,7 @@ class FunctionConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         models: names of the models it may use; None: all of them.
         entry: the export to call, for guests that leave a choice.
         credits: frames handed to one instance before it has finished the first.
+        priority: of the frames it emits.
     """
 
     name: Name
@@ -137,6 +145,7 @@ class FunctionConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     models: tuple[Name, ...] | None = None
     entry: Text | None = None
     credits: Annotated[int, Meta(ge=1, le=64)] = 2
+    priority: Literal["normal", "high", "low"] = "normal"
 
 
 class BatchConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -186,10 +195,12 @@ class LimitsConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 
     Attributes:
         max_payload_bytes: of one frame; larger ones are refused where they enter.
+        queue_bytes: payloads that wait in the zipper for functions, in all queues together.
     """
 
     # 16 MiB: a 1080p RGB picture (6.2 MB) passes, a 4K one (24.9 MB) is refused.
     max_payload_bytes: Size = field(default=16 * 2**20, name="max_payload")
+    queue_bytes: Size = 256 * 2**20
 
 
 class Workflow(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -18,7 +18,7 @@ from nearfield.config.granted import (
 )
 from nearfield.config.graph import find_loops
 from nearfield.config.peers import peer_problem
-from nearfield.config.quantities import format_duration
+from nearfield.config.quantities import format_duration, format_size
 from nearfield.config.schema import FunctionConfig, GrantsConfig, Workflow
 from nearfield.frame.tag import RESERVED_TAGS, format_tag
 
@@ -37,6 +37,7 @@ def validate_workflow(workflow: Workflow, lines: Lines = NO_LINES) -> list[Findi
     _check_flow(workflow, check)
     _check_devices(workflow, check)
     _check_peers(workflow, check)
+    _check_limits(workflow, check)
     return check.findings
 
 
@@ -124,22 +125,29 @@ def _check_grants(grants: GrantsConfig, path: DataPath, check: _Check) -> None:
 
 def _check_tags(workflow: Workflow, check: _Check) -> None:
     for index, function in enumerate(workflow.functions):
+        letter = function.delivery.dead_letter
+        if letter is not None and letter in RESERVED_TAGS:
+            check.error(("functions", index, "delivery", "dead_letter"), _reserved(letter))
         for key, tags in (("observe", function.observe), ("emit", function.emit)):
             for position, tag in enumerate(tags):
                 path: DataPath = ("functions", index, key, position)
                 if tag in tags[:position]:
                     check.error(path, f"tag {format_tag(tag)} stands at {key}[{tags.index(tag)}] already")
                 elif key == "emit" and tag in RESERVED_TAGS:
-                    low, high = format_tag(RESERVED_TAGS[0]), format_tag(RESERVED_TAGS[-1])
-                    check.error(path, f"tag {format_tag(tag)} is reserved; {low} to {high} cannot be emitted")
+                    check.error(path, _reserved(tag))
+
+
+def _reserved(tag: int) -> str:
+    low, high = format_tag(RESERVED_TAGS[0]), format_tag(RESERVED_TAGS[-1])
+    return f"tag {format_tag(tag)} is reserved; {low} to {high} cannot be emitted"
 
 
 def _check_flow(workflow: Workflow, check: _Check) -> None:
     functions = workflow.functions
-    for loop in find_loops([(set(function.observe), set(function.emit)) for function in functions]):
+    for loop in find_loops([(set(function.observe), _sent_by(function)) for function in functions]):
         first = loop[0]
         if len(loop) == 1:
-            tags = _format_tags(set(functions[first].observe) & set(functions[first].emit))
+            tags = _format_tags(set(functions[first].observe) & _sent_by(functions[first]))
             text = f"function `{functions[first].name}` emits {tags}, which it observes itself: a frame would never end"
         else:
             names = " -> ".join(f"`{functions[index].name}`" for index in (*loop, first))
@@ -148,12 +156,18 @@ def _check_flow(workflow: Workflow, check: _Check) -> None:
     _check_entries(workflow, check)
 
 
+def _sent_by(function: FunctionConfig) -> set[int]:
+    """Tags of what the function emits, and of its dead letters."""
+    letter = function.delivery.dead_letter
+    return set(function.emit) | (set() if letter is None else {letter})
+
+
 def _check_entries(workflow: Workflow, check: _Check) -> None:
     """Warn of observed tags that no function emits, where that may be a slip of the pen.
 
     Tags from outside enter somewhere, so one such tag is what every workflow has; more may be a misspelt one.
     """
-    emitted = {tag for function in workflow.functions for tag in function.emit}
+    emitted = {tag for function in workflow.functions for tag in _sent_by(function)}
     entries = Counter(tag for function in workflow.functions for tag in function.observe if tag not in emitted)
     if len(entries) < 2 or not emitted:
         return
@@ -170,6 +184,13 @@ def _check_devices(workflow: Workflow, check: _Check) -> None:
         if model.device == "cuda" and model.backend in ("litert", "openvino"):
             text = f"`cuda` is not for backend `{model.backend}`, which computes on the CPU; expected `cpu` or `auto`"
             check.error(("models", name, "device"), text)
+
+
+def _check_limits(workflow: Workflow, check: _Check) -> None:
+    limits = workflow.limits
+    if limits.queue_bytes < limits.max_payload_bytes:
+        given, least = format_size(limits.queue_bytes), format_size(limits.max_payload_bytes)
+        check.error(("limits", "queue_bytes"), f"got {given}, expected at least `max_payload`, {least}")
 
 
 def _check_peers(workflow: Workflow, check: _Check) -> None:

@@ -45,7 +45,8 @@ class JoinRequest(msgspec.Struct, frozen=True, kw_only=True):
         instance: unique name of this instance.
         observe: tags; empty: those the workflow names for this function.
         emit: tags that it may emit; empty: not said.
-        credits: how many frames it takes at a time, the one being handled included; 1 to `MAX_CREDITS`.
+        credits: how many frames it takes at a time, those being handled included; 1 to `MAX_CREDITS`.
+        concurrency: how many it handles at a time.
         runtime: "python", or the ABI of the guest.
         pid: process id, for people.
     """
@@ -56,6 +57,7 @@ class JoinRequest(msgspec.Struct, frozen=True, kw_only=True):
     observe: list[int]
     emit: list[int] = []
     credits: int = 2
+    concurrency: int = 1
     runtime: str = "python"
     pid: int = 0
 

@@ -13,10 +13,11 @@ offset size field          meaning
 8      8    stream         u64, chosen at random each time a source starts
 16     8    sequence       u64, number of the frame within its stream
 24     8    captured_ns    u64, when the data was captured: Unix epoch, the source's clock
-32     8    sent_ns        u64, when this frame was published: Unix epoch, the sender's clock
-40     8    deadline_ns    u64, after this moment the frame is worthless; 0: no deadline
+32     8    sent_ns        u64, captured_ns plus the frame's age when it was sent: the source's clock
+40     8    deadline_ns    u64, after this moment the frame is worthless: the source's clock; 0: no deadline
 48     4    part           u32, number of this frame among those emitted for one input; 0 at the source
-52     4    flags          u32, bit 0: emitted by a function; other bits 0
+52     4    flags          u32, bit 0: emitted by a function; bit 1: addressed, the origin in the key is the
+                           addressee; bits 2 and 3: priority, 0 normal, 1 high, 2 low; other bits 0
 56     8    reserved       0
 ====== ==== ============== ==========================================================
 """
@@ -25,6 +26,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 from nearfield.errors import RemoteProtocolError
 
@@ -32,9 +34,20 @@ HEADER_VERSION = 1
 HEADER_BYTES = 64
 MAGIC = b"NF"
 FLAG_EMITTED = 1
+# The function chose the origin in the key: the source that is meant, not the one where the data began.
+FLAG_ADDRESSED = 2
+
+Priority = Literal["normal", "high", "low"]
+"""What a frame waits for on links that are full: only for those of the same priority or a higher one."""
+# In the order of their numbers on the wire.
+PRIORITIES: tuple[Priority, ...] = get_args(Priority)
+_PRIORITY_SHIFT = 2
+_PRIORITY_MASK = 3 << _PRIORITY_SHIFT
+_KNOWN_FLAGS = FLAG_EMITTED | FLAG_ADDRESSED | _PRIORITY_MASK
 
 _LAYOUT = struct.Struct("<2sBBIQQQQQIIQ")
 assert _LAYOUT.size == HEADER_BYTES
+_MAX_NS = 2**64 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +59,12 @@ class Header:
         stream: incarnation of the source; (origin, stream, sequence) identifies an input frame for good.
         sequence: number within the stream; it only grows.
         captured_ns: nanoseconds since the Unix epoch, by the source's clock.
-        sent_ns: when this very frame was published, nanoseconds since the Unix epoch.
-        deadline_ns: nanoseconds since the Unix epoch, or 0 for none.
+        sent_ns: when this very frame was sent, nanoseconds since the Unix epoch, on the time line of the source:
+            whoever passes data on adds the time it took by a clock of its own, so that clocks are never compared.
+        deadline_ns: nanoseconds since the Unix epoch by the source's clock, or 0 for none.
         hops: number of functions passed.
         part: number among the frames emitted for one input.
-        flags: bit set, see `FLAG_EMITTED`.
+        flags: bit set, see `FLAG_EMITTED`, `FLAG_ADDRESSED` and `flags_of`.
     """
 
     tag: int
@@ -63,8 +77,26 @@ class Header:
     part: int = 0
     flags: int = 0
 
-    def encode(self) -> bytes:
-        """The 64 bytes. Raises struct.error when a field does not fit, which is a defect of the caller."""
+    @property
+    def priority(self) -> Priority:
+        return PRIORITIES[(self.flags & _PRIORITY_MASK) >> _PRIORITY_SHIFT]
+
+    @property
+    def is_emitted(self) -> bool:
+        """Whether a function made it."""
+        return bool(self.flags & FLAG_EMITTED)
+
+    @property
+    def is_addressed(self) -> bool:
+        """Whether the origin in the key is the source that is meant, rather than the one where the data began."""
+        return bool(self.flags & FLAG_ADDRESSED)
+
+    def encode(self, sent_ns: int | None = None) -> bytes:
+        """The 64 bytes. Raises struct.error when a field does not fit, which is a defect of the caller.
+
+        Args:
+            sent_ns: in place of the header's own.
+        """
         return _LAYOUT.pack(
             MAGIC,
             HEADER_VERSION,
@@ -73,18 +105,25 @@ class Header:
             self.stream,
             self.sequence,
             self.captured_ns,
-            self.sent_ns,
+            self.sent_ns if sent_ns is None else sent_ns,
             self.deadline_ns,
             self.part,
             self.flags,
             0,
         )
 
-    def emitted(self, tag: int, part: int, sent_ns: int) -> Header:
+    def emitted(
+        self, tag: int, part: int, sent_ns: int, *, priority: Priority = "normal", is_addressed: bool = False
+    ) -> Header:
         """The header of a frame that a function emits while it handles the frame with this header.
 
         Stream, sequence, capture time and deadline follow the data; `hops` grows by one.
+
+        Args:
+            priority: of the function's frames, whatever that of this one is.
+            is_addressed: the function chose the origin.
         """
+        flags = (self.flags & ~_PRIORITY_MASK) | flags_of(priority) | FLAG_EMITTED
         return Header(
             tag=tag,
             stream=self.stream,
@@ -94,8 +133,18 @@ class Header:
             deadline_ns=self.deadline_ns,
             hops=self.hops + 1,
             part=part,
-            flags=self.flags | FLAG_EMITTED,
+            flags=flags | (FLAG_ADDRESSED if is_addressed else 0),
         )
+
+
+def flags_of(priority: Priority) -> int:
+    """The bits of `flags` that say the priority."""
+    return PRIORITIES.index(priority) << _PRIORITY_SHIFT
+
+
+def later(moment_ns: int, by_ns: int) -> int:
+    """A moment of the source's time line, moved on; the last one that a header can hold, if it would be after that."""
+    return min(moment_ns + by_ns, _MAX_NS)
 
 
 def decode_header(data: bytes) -> Header:
@@ -111,7 +160,7 @@ def decode_header(data: bytes) -> Header:
         raise RemoteProtocolError(f"header: got magic {magic!r}, expected {MAGIC!r}")
     if version != HEADER_VERSION:
         raise RemoteProtocolError(f"header: got version {version}, expected {HEADER_VERSION}; update the older side")
-    if flags & ~FLAG_EMITTED or reserved:
+    if flags & ~_KNOWN_FLAGS or flags & _PRIORITY_MASK == _PRIORITY_MASK or reserved:
         raise RemoteProtocolError(f"header: reserved bits are set (flags {flags:#x}, reserved {reserved:#x})")
     return Header(
         tag=tag,

@@ -65,6 +65,11 @@ def frames_of_tag(namespace: str, tag: int, zipper: str = "*") -> str:
     return f"{ROOT}/{namespace}/frames/{tag}/{zipper}/*"
 
 
+def frames_of_origin(namespace: str, origin: str) -> str:
+    """Subscription to all frames of one source, and those made from them or addressed to it."""
+    return f"{ROOT}/{namespace}/frames/*/*/{origin}"
+
+
 def all_frames(namespace: str) -> str:
     return f"{ROOT}/{namespace}/frames/*/*/*"
 

@@ -3,9 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from nearfield.errors import UsageError
-from nearfield.frame import RESERVED_TAGS, Header, format_tag, parse_tag
+from nearfield.frame import RESERVED_TAGS, Header, check_name, format_tag, parse_tag
+
+
+class Emission(NamedTuple):
+    """A frame to be sent.
+
+    Attributes:
+        to: the source that is meant; None: the one where the data began.
+    """
+
+    tag: int
+    payload: bytes
+    to: str | None = None
 
 
 @dataclass(slots=True)
@@ -16,14 +29,16 @@ class Context:
         payload: the frame's bytes.
         header: its header; the properties below read it.
         origin: name of the source.
-        emissions: (tag, payload) in order. They leave when the handler has returned; none do when it fails.
+        ends_at_s: of `time.monotonic`, when the frame becomes worthless; None: never.
+        emissions: in order. They leave when the handler has returned; none do when it fails.
     """
 
     payload: bytes
     header: Header
     origin: str
     allowed: frozenset[int] | None = None
-    emissions: list[tuple[int, bytes]] = field(default_factory=list)
+    emissions: list[Emission] = field(default_factory=list)
+    ends_at_s: float | None = None
 
     @property
     def tag(self) -> int:
@@ -40,11 +55,15 @@ class Context:
         """Capture time in nanoseconds since the Unix epoch, by the source's clock."""
         return self.header.captured_ns
 
-    def emit(self, tag: int | str, payload: bytes | str) -> None:
+    def emit(self, tag: int | str, payload: bytes | str, *, to: str | None = None) -> None:
         """Send a frame when the handler has returned. Text is sent as UTF-8.
 
+        Args:
+            to: name of one source, which finds the frame among its `Source.results()`; sinks receive it too, with this
+                name as its origin. None: the source where the data began.
+
         Raises:
-            UsageError: the tag is ill-formed, reserved, or not among those the function may emit.
+            UsageError: the tag is ill-formed, reserved, or not among those the function may emit; `to` is no name.
         """
         number = parse_tag(tag)
         if number in RESERVED_TAGS:
@@ -54,4 +73,7 @@ class Context:
             raise UsageError(
                 f"emit: got tag {format_tag(number)}, expected one of those the function declares: {allowed}"
             )
-        self.emissions.append((number, payload.encode() if isinstance(payload, str) else bytes(payload)))
+        if to is not None:
+            check_name("source", to)
+        data = payload.encode() if isinstance(payload, str) else bytes(payload)
+        self.emissions.append(Emission(number, data, to))

@@ -6,7 +6,6 @@ import logging
 from collections.abc import Sequence
 from contextlib import ExitStack
 
-from nearfield.clock import Clock, SystemClock
 from nearfield.errors import UsageError
 from nearfield.function.context import Context
 from nearfield.inference.batching import BatchingGraph
@@ -28,9 +27,7 @@ class GuestFunction:
         batching: graphs that put computes of several frames together, and are told which frames are under way.
     """
 
-    def __init__(
-        self, name: str, *guests: Guest, batching: Sequence[BatchingGraph] = (), clock: Clock | None = None
-    ) -> None:
+    def __init__(self, name: str, *guests: Guest, batching: Sequence[BatchingGraph] = ()) -> None:
         self.name = name
         self.runtime = guests[0].abi
         self.concurrency = len(guests)
@@ -38,7 +35,6 @@ class GuestFunction:
         # The last one that was used comes first: its memory is in the processor's cache.
         self._idle = list(guests)
         self._batching = batching
-        self._clock = clock or SystemClock()
         self._warn = RepeatedWarning(_log)
 
     def handle(self, context: Context) -> None:
@@ -61,7 +57,7 @@ class GuestFunction:
             origin=context.origin,
             sequence=context.sequence,
             captured_ns=context.captured_ns,
-            by_s=self._by_s(context.header.deadline_ns),
+            ends_at_s=context.ends_at_s,
         )
         try:
             outcome = guest.handle(invocation)
@@ -75,12 +71,6 @@ class GuestFunction:
                 context.emit(emission.tag, emission.payload)
             except UsageError as error:
                 self._warn("function `%s`: %s", self.name, error)
-
-    def _by_s(self, deadline_ns: int) -> float | None:
-        """A moment of the wall clock as one of `time.monotonic`; None for 0, which means never."""
-        if not deadline_ns:
-            return None
-        return (self._clock.monotonic_ns() + deadline_ns - self._clock.wall_ns()) / 1e9
 
     def _relay(self, line: LogLine) -> None:
         if line.level < _WARNING:

@@ -7,21 +7,44 @@ from dataclasses import dataclass
 from nearfield.errors import GuestError, GuestFailed, HandlerFailed, NearfieldError
 from nearfield.frame.delivery import DeliveryHeader
 from nearfield.function.context import Context
+from nearfield.transport import Payload
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """A delivery that waits.
+
+    Attributes:
+        arrived_ns: monotonic.
+        ends_ns: monotonic, when the frame becomes worthless; None: never.
+    """
+
+    payload: Payload
+    delivery: DeliveryHeader
+    arrived_ns: int
+    ends_ns: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class Handled:
-    """Attributes:
-    delivery: the frame's header and number.
-    context: the frame, with what was emitted; None when it was too late to handle it.
-    error: why it failed; None when it did not.
-    handler_ns: nanoseconds in the handler.
+    """What came of it.
+
+    Attributes:
+        context: the frame, with what was emitted; None when it was too late to handle it.
+        error: why it failed; None when it did not.
+        started_ns, ended_ns: monotonic, of the handler.
     """
 
-    delivery: DeliveryHeader
+    arrived: Arrived
     context: Context | None
     error: NearfieldError | None
-    handler_ns: int
+    started_ns: int
+    ended_ns: int
+
+    @property
+    def handler_ns(self) -> int:
+        """Nanoseconds in the handler."""
+        return self.ended_ns - self.started_ns
 
 
 def failure_reason(error: NearfieldError) -> str:

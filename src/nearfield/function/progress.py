@@ -5,11 +5,13 @@ from __future__ import annotations
 import threading
 from collections import deque
 
-from nearfield.frame.control import Done, Report
+from nearfield.frame.control import MAX_CREDITS, Done, Report
 
 # Reports after each frame repeat this many, heartbeats all of `LONG_HISTORY`: a lost report is repaired by the next.
 SHORT_HISTORY = 4
 LONG_HISTORY = 64
+# Delivery numbers that are remembered, done or not: as many as an instance may be given before it reports any.
+RECEIVED_HISTORY = MAX_CREDITS
 
 
 class Progress:
@@ -18,10 +20,15 @@ class Progress:
     def __init__(self, instance: str) -> None:
         self.instance = instance
         self._lock = threading.Lock()
+        #: By epoch and number of the delivery.
+        self._busy_since_ns: dict[tuple[int, int], int] = {}
         self._begin(0)
 
     def rejoin(self, epoch: int) -> None:
-        """Start over with a zipper that does not know this instance, or no longer."""
+        """Start over with a zipper that does not know this instance, or no longer.
+
+        What was given before is not held any more; how long the handler has been at its frame is still reported.
+        """
         with self._lock:
             self._begin(epoch)
 
@@ -30,28 +37,39 @@ class Progress:
         self._received = 0
         self._holding: dict[int, None] = {}
         self._done: deque[Done] = deque(maxlen=LONG_HISTORY)
-        self._busy_since_ns: dict[int, int] = {}
+        self._seen: dict[int, None] = {}
 
-    def receive(self, number: int, epoch: int) -> bool:
-        """Note a delivery. False: it is a repetition, or from another incarnation of the zipper; ignore it."""
+    def receive(self, number: int, epoch: int, after: int = 0) -> bool:
+        """Note a delivery. False: ignore it.
+
+        It is a repetition, or from another incarnation of the zipper, or its order matters and the one `after` which
+        it was sent got lost.
+        """
         with self._lock:
-            if epoch != self._epoch or number in self._holding or any(done.delivery == number for done in self._done):
+            if epoch != self._epoch or number in self._seen or (after and after not in self._seen):
                 return False
             self._received = max(self._received, number)
             self._holding[number] = None
+            self._seen[number] = None
+            if len(self._seen) > RECEIVED_HISTORY:
+                del self._seen[next(iter(self._seen))]
             return True
+
+    def holds(self, number: int, epoch: int) -> bool:
+        """Whether a delivery that was received is still this instance's to handle."""
+        with self._lock:
+            return epoch == self._epoch and number in self._holding
 
     def begin(self, number: int, epoch: int, now_ns: int) -> None:
         """A handler starts on a delivery; `now_ns` is monotonic."""
         with self._lock:
-            if epoch == self._epoch:
-                self._busy_since_ns[number] = now_ns
+            self._busy_since_ns[epoch, number] = now_ns
 
     def finish(self, done: Done, epoch: int) -> None:
         """A delivery is over."""
         with self._lock:
+            self._busy_since_ns.pop((epoch, done.delivery), None)
             if epoch == self._epoch:
-                self._busy_since_ns.pop(done.delivery, None)
                 self._holding.pop(done.delivery, None)
                 self._done.append(done)
 

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from nearfield.errors import UsageError
-from nearfield.frame import check_name, parse_tag
+from nearfield.frame import PRIORITIES, Priority, check_name, parse_tag
 from nearfield.frame.control import MAX_CREDITS
 from nearfield.function.handler import PythonFunction, PythonHandler
 from nearfield.function.worker import Observer, Worker, WorkerSettings, WorkerStatistics
@@ -39,6 +39,7 @@ class StreamFunction:
         observe: tags; none: those in the workflow.
         emit: tags it may emit; None: any that is not reserved.
         credits: frames that the zipper hands out before the first is done, 1 to 1024.
+        priority: of what it emits, "high", "normal" or "low".
 
     Raises:
         UsageError: an ill-formed name or tag.
@@ -53,6 +54,7 @@ class StreamFunction:
         emit: Iterable[int | str] | None = None,
         handler: PythonHandler | None = None,
         credits: int = 2,
+        priority: Priority = "normal",
         namespace: str = "default",
     ) -> None:
         self.name = check_name("function", name)
@@ -61,7 +63,10 @@ class StreamFunction:
         self.emit = None if emit is None else frozenset(map(parse_tag, emit))
         if not 1 <= credits <= MAX_CREDITS:
             raise UsageError(f"credits: got {credits}, expected 1 to {MAX_CREDITS}")
+        if priority not in PRIORITIES:
+            raise UsageError(f"priority: got {priority!r}, expected one of {', '.join(PRIORITIES)}")
         self.credits = credits
+        self.priority = priority
         self.namespace = namespace
         self.handler = handler
         self._worker: Worker | None = None
@@ -84,7 +89,7 @@ class StreamFunction:
             raise UsageError(f"function `{self.name}` has no handler; decorate one with it, or pass `handler=`")
         self._connection = as_connection(self.zipper, namespace=self.namespace)
         worker = Worker(
-            WorkerSettings(self.name, self.observe, self.emit, self.credits),
+            WorkerSettings(self.name, self.observe, self.emit, self.credits, self.priority),
             PythonFunction(self.handler),
             self._connection,
             on_frame=on_frame,

@@ -16,12 +16,13 @@ from dataclasses import dataclass
 from nearfield.clock import Clock, SystemClock
 from nearfield.errors import (
     GuestError,
+    GuestTimeout,
     NearfieldError,
     RefusedError,
     RemoteProtocolError,
     TransportError,
 )
-from nearfield.frame import Frame, format_tag, keys
+from nearfield.frame import Frame, Priority, format_tag, keys
 from nearfield.frame.control import (
     MAX_CREDITS,
     PROTOCOL_VERSION,
@@ -34,19 +35,21 @@ from nearfield.frame.control import (
     encode,
 )
 from nearfield.frame.delivery import DeliveryHeader, decode_delivery
+from nearfield.frame.header import later
 from nearfield.function.concurrency import handle_in_order
-from nearfield.function.context import Context
-from nearfield.function.handled import Handled, failure_reason
+from nearfield.function.context import Context, Emission
+from nearfield.function.handled import Arrived, Handled, failure_reason
 from nearfield.function.handler import Handler
 from nearfield.function.progress import Progress
 from nearfield.queues import Mailbox, QueueClosed
 from nearfield.telemetry import RepeatedWarning
-from nearfield.transport import Connection, Handle, Lane, Payload
+from nearfield.transport import FRAME_LANES, REPORT_LANES, Connection, Handle, Payload
 
 _log = logging.getLogger(__name__)
 
 HEARTBEAT_S = 0.5
 JOIN_TIMEOUT_S = 3.0
+
 
 Observer = Callable[[Frame, "NearfieldError | None", int], None]
 """Called after each frame with the frame, its error or None, and nanoseconds in the handler."""
@@ -60,12 +63,14 @@ class WorkerSettings:
     emit: tags it may emit; None: any that is not reserved.
     credits: frames held at a time, those being handled included. 2 hides the round trip to the zipper; a handler
         that takes several frames at a time gets at least one more than that.
+    priority: of what it emits.
     """
 
     function: str
     observe: Sequence[int] = ()
     emit: frozenset[int] | None = None
     credits: int = 2
+    priority: Priority = "normal"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +107,15 @@ class Worker:
         self._on_frame = on_frame
         self._epoch = 0
         self._progress = Progress(self.instance)
-        self._mailbox: Mailbox[tuple[Payload, DeliveryHeader]] = Mailbox(MAX_CREDITS)
+        self._mailbox: Mailbox[Arrived] = Mailbox(MAX_CREDITS)
         self._stopping = threading.Event()
         self._must_join = threading.Event()
         self._refused: RefusedError | None = None
         self._completed = self._failed = self._dropped = self._emitted = 0
         self._warn = RepeatedWarning(_log)
+        # One priority for all results, and for the reports, which must not overtake the results they speak of.
+        self._frame_lane, self._report_lane = FRAME_LANES[settings.priority], REPORT_LANES[settings.priority]
+        self._attached_to = ""
         self._handles: list[Handle] = []
 
     def statistics(self) -> WorkerStatistics:
@@ -120,15 +128,8 @@ class Worker:
             RefusedError: the zipper says no, with its reason.
             TransportError: no answer.
         """
-        connection = self._connection
-        key = keys.dispatch(connection.namespace, connection.zipper, self.instance)
-        self._handles = [
-            connection.session.subscribe(key, self._on_delivery),
-            connection.session.announce(keys.alive(connection.namespace, connection.zipper, self.instance)),
-        ]
-        connection.session.settle()
         self._ask_to_join()
-        connection.watch(self._on_state)
+        self._connection.watch(self._on_state)
 
     def run(self) -> None:
         """Handle frames until `stop` is called, then finish the frames at hand, report, and return.
@@ -156,7 +157,22 @@ class Worker:
 
     # ---- joining
 
+    def _attach(self) -> None:
+        """Listen, and be alive, at the zipper that the connection has now."""
+        connection, zipper = self._connection, self._connection.zipper
+        if zipper == self._attached_to:
+            return
+        for handle in self._handles:
+            handle.close()
+        self._handles = [
+            connection.session.subscribe(keys.dispatch(connection.namespace, zipper, self.instance), self._on_delivery),
+            connection.session.announce(keys.alive(connection.namespace, zipper, self.instance)),
+        ]
+        connection.session.settle()
+        self._attached_to = zipper
+
     def _ask_to_join(self) -> None:
+        self._attach()
         s = self.settings
         request = JoinRequest(
             protocol=PROTOCOL_VERSION,
@@ -214,8 +230,10 @@ class Worker:
         except RemoteProtocolError as error:
             self._warn("delivery ignored: %s", error)
             return
-        if self._progress.receive(delivery.number, delivery.epoch):
-            self._mailbox.put((payload, delivery))
+        if self._progress.receive(delivery.number, delivery.epoch, delivery.after):
+            now_ns = self._clock.monotonic_ns()
+            ends_ns = now_ns + delivery.remaining_us * 1_000 if delivery.remaining_us else None
+            self._mailbox.put(Arrived(payload, delivery, now_ns, ends_ns))
 
     def _on_state(self, state: Hello, is_new: bool) -> None:
         if state.epoch != self._epoch:
@@ -243,43 +261,49 @@ class Worker:
         report = self._progress.report(self._clock.monotonic_ns(), full=full)
         try:
             key = keys.reports(connection.namespace, connection.zipper, self.instance)
-            connection.session.publish(key, encode(report), lane=Lane.REPORTS)
+            connection.session.publish(key, encode(report), lane=self._report_lane)
         except TransportError:
             if not self._stopping.is_set():
                 raise
 
     # ---- the working threads
 
-    def _take(self) -> tuple[Payload, DeliveryHeader]:
-        entry = self._mailbox.take()
-        if entry is None or self._stopping.is_set():
-            raise QueueClosed
-        return entry
+    def _take(self) -> Arrived:
+        while True:
+            entry = self._mailbox.take()
+            if entry is None or self._stopping.is_set():
+                raise QueueClosed
+            if self._progress.holds(entry.delivery.number, entry.delivery.epoch):
+                return entry
+            # Taken back meanwhile: this instance was given up, and joined again.
 
-    def _handle(self, entry: tuple[Payload, DeliveryHeader]) -> Handled:
-        payload, delivery = entry
-        header = delivery.header
-        if header.deadline_ns and self._clock.wall_ns() > header.deadline_ns:
-            return Handled(delivery, None, None, 0)
-        context = Context(payload.to_bytes(), header, delivery.origin, self.settings.emit)
+    def _handle(self, arrived: Arrived) -> Handled:
+        delivery, ends_ns = arrived.delivery, arrived.ends_ns
         started_ns = self._clock.monotonic_ns()
+        if ends_ns is not None and started_ns >= ends_ns:
+            return Handled(arrived, None, None, started_ns, started_ns)
+        context = Context(arrived.payload.to_bytes(), delivery.header, delivery.origin, self.settings.emit)
+        context.ends_at_s = None if ends_ns is None else ends_ns / 1e9
         self._progress.begin(delivery.number, delivery.epoch, started_ns)
         error: NearfieldError | None = None
         try:
             self._handler.handle(context)
         except NearfieldError as failure:
             error = failure
-        return Handled(delivery, context, error, self._clock.monotonic_ns() - started_ns)
+        return Handled(arrived, context, error, started_ns, self._clock.monotonic_ns())
 
     def _leave(self, handled: Handled) -> None:
         """Send what was emitted, and report. One thread at a time."""
-        delivery, context, error, handler_ns = handled.delivery, handled.context, handled.error, handled.handler_ns
+        arrived, context, error = handled.arrived, handled.context, handled.error
+        delivery, handler_ns = arrived.delivery, handled.handler_ns
         if context is None:
             self._finish(delivery, "dropped", "stale", 0)
             return
         if error is None:
-            self._publish(delivery, context.emissions)
+            self._publish(delivery, context.emissions, handled.ended_ns - arrived.arrived_ns)
             self._finish(delivery, "completed", "", handler_ns)
+        elif isinstance(error, GuestTimeout) and arrived.ends_ns is not None and handled.ended_ns >= arrived.ends_ns:
+            self._finish(delivery, "dropped", "stale", handler_ns)  # the frame ended before the guest's own deadline
         else:
             self._warn("%s", self._describe(error, delivery))
             self._finish(delivery, "failed", failure_reason(error), handler_ns)
@@ -293,12 +317,20 @@ class Worker:
         frame = f"frame {delivery.origin}/{delivery.header.sequence}, tag {format_tag(delivery.header.tag)}"
         return f"function `{self.settings.function}`: {error}, {frame}"
 
-    def _publish(self, delivery: DeliveryHeader, emissions: Sequence[tuple[int, bytes]]) -> None:
+    def _publish(self, delivery: DeliveryHeader, emissions: Sequence[Emission], took_ns: int) -> None:
         connection = self._connection
-        for part, (tag, payload) in enumerate(emissions):
-            header = delivery.header.emitted(tag, part, self._clock.wall_ns())
-            key = keys.FrameKey(connection.namespace, tag, connection.zipper, delivery.origin)
-            connection.session.publish(str(key), payload, attachment=header.encode())
+        sent_ns = later(delivery.header.sent_ns, took_ns)
+        for part, emission in enumerate(emissions):
+            header = delivery.header.emitted(
+                emission.tag,
+                part,
+                sent_ns,
+                priority=self.settings.priority,
+                is_addressed=emission.to is not None,
+            )
+            origin = emission.to or delivery.origin
+            key = keys.FrameKey(connection.namespace, emission.tag, connection.zipper, origin)
+            connection.session.publish(str(key), emission.payload, attachment=header.encode(), lane=self._frame_lane)
             self._emitted += 1
 
     def _finish(self, delivery: DeliveryHeader, status: Status, reason: str, handler_ns: int) -> None:

@@ -55,7 +55,10 @@ class Call:
         self.stopped: BaseException | None = None
         self.observed: list[int] | None = None
         self.model_ns = 0
+        #: Of `time.monotonic`: the limit for one call, or before it the end of the frame's worth.
         self.ends_at_s = time.monotonic() + limits.deadline_s
+        if invocation is not None and invocation.ends_at_s is not None:
+            self.ends_at_s = min(self.ends_at_s, invocation.ends_at_s)
         self._emit = emit
         self._emissions: list[Emission] = []
         self._output_bytes = 0
@@ -129,10 +132,9 @@ class Call:
         return status
 
     @property
-    def by_s(self) -> float:
-        """Of `time.monotonic`, when results are of no use any longer: the deadline, or before it the frame's own."""
-        by_s = None if self.invocation is None else self.invocation.by_s
-        return self.ends_at_s if by_s is None else min(self.ends_at_s, by_s)
+    def remaining_s(self) -> float:
+        """Seconds until its end, at least 0."""
+        return max(0.0, self.ends_at_s - time.monotonic())
 
     def check_deadline(self) -> None:
         """Raise `GuestTimeout` when the deadline has passed. For host functions that take long themselves."""

@@ -188,7 +188,7 @@ class Guest:
         return f"<Guest {self.name} {self.abi} {state}>"
 
     def _run(self, linked: Linked, invocation: Invocation) -> None:
-        ticks = ticker().arm(self._host.limits.deadline_s)
+        ticks = ticker().arm(self._host.call.remaining_s)
         sandbox, self._kept = self._kept, None
         usable = False
         try:

@@ -127,7 +127,7 @@ class Host:
         """
         with self.timed("inference") as timed:
             try:
-                context.compute(self.call.by_s)
+                context.compute(self.call.ends_at_s)
             except ComputeLate as late:
                 raise GuestTimeout(late.what) from late
             finally:

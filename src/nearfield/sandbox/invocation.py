@@ -16,7 +16,7 @@ class Invocation:
         origin: name of the source where the frame began.
         sequence: number given by that source, u64.
         captured_ns: capture time, nanoseconds since the Unix epoch.
-        by_s: of `time.monotonic`, when results are of no use any longer; None: never. The guest is not told.
+        ends_at_s: of `time.monotonic`, when the frame becomes worthless; None: never. The guest is not told.
     """
 
     tag: int
@@ -24,7 +24,7 @@ class Invocation:
     origin: str
     sequence: int
     captured_ns: int
-    by_s: float | None = None
+    ends_at_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Iterable, Iterator
 from types import TracebackType
 from typing import Self
 
 from nearfield.clock import Clock, SystemClock
 from nearfield.errors import RemoteProtocolError, UsageError
-from nearfield.frame import Frame, decode_header, keys, parse_tag
+from nearfield.frame import Frame, keys, parse_tag, read_frame
 from nearfield.queues import Mailbox, QueueClosed
+from nearfield.sink.duplicates import Duplicates
+from nearfield.sink.statistics import SINK_SLOW, SinkStatistics
 from nearfield.telemetry import RepeatedWarning
 from nearfield.transport import DEFAULT_ZIPPER, Connection, Payload, as_connection
 
@@ -23,17 +26,20 @@ DEFAULT_QUEUE = 1_024
 class Sink:
     """Receives the frames of some tags, from wherever in the mesh they enter.
 
-    Iterate over it, or call `receive`. A program that is slower than its frames loses the oldest ones; `dropped`
-    counts them. One consumer at a time.
+    Iterate over it, or call `receive`. A program that is slower than its frames loses the oldest ones, which are
+    counted as "sink-slow"; nobody else is held up by it. One consumer at a time. When its zipper is gone it goes on
+    with the next of its addresses; frames that were on their way at that moment are missed.
 
     Args:
-        zipper: `host:port`, several separated by commas to try in turn, or a connection of your own.
+        zipper: `host:port`, several separated by commas to try in turn, or a connection of your own, which several
+            sources and sinks may share; it is closed with the last of them.
         tags: such as `[0x11]`; none: every tag.
         queue: frames kept for a slow program, at most.
+        dedupe: leave out frames that came before. Where delivery is at least once, the same frame may come twice: with
+            the same origin, stream, sequence, tag and part. The latest 16,384 are remembered.
 
     Attributes:
         tags: what it receives; empty: every tag.
-        malformed: received messages that were no frames.
     """
 
     def __init__(
@@ -42,13 +48,15 @@ class Sink:
         tags: Iterable[int | str] = (),
         *,
         queue: int = DEFAULT_QUEUE,
+        dedupe: bool = False,
         namespace: str = "default",
         clock: Clock | None = None,
     ) -> None:
         if queue < 1:
             raise UsageError(f"queue: got {queue}, expected at least 1 frame")
         self.tags = tuple(dict.fromkeys(map(parse_tag, tags)))
-        self.malformed = 0
+        self._arrived = self._received = self._duplicate = self._malformed = 0
+        self._duplicates = Duplicates() if dedupe else None
         self._connection = connection = as_connection(zipper, namespace=namespace)
         self._clock = clock or SystemClock()
         self._mailbox: Mailbox[tuple[str, Payload, bytes]] = Mailbox(queue)
@@ -64,20 +72,39 @@ class Sink:
         return self._mailbox.dropped
 
     @property
+    def malformed(self) -> int:
+        """Received messages that were no frames."""
+        return self._malformed
+
+    @property
     def connection(self) -> Connection:
         return self._connection
 
+    def statistics(self) -> SinkStatistics:
+        """Counts; exact as long as nothing arrives."""
+        return SinkStatistics(
+            arrived=self._arrived,
+            received=self._received,
+            queued=len(self._mailbox),
+            dropped={SINK_SLOW: self._mailbox.dropped} if self._mailbox.dropped else {},
+            duplicates=self._duplicate,
+            malformed=self._malformed,
+        )
+
     def receive(self, timeout_s: float | None = None) -> Frame | None:
         """The next frame, waiting up to `timeout_s` (None: for ever). None: none came in time, or it is closed."""
+        give_up_at = None if timeout_s is None else time.monotonic() + timeout_s
         while True:
+            remaining = None if give_up_at is None else max(0.0, give_up_at - time.monotonic())
             try:
-                entry = self._mailbox.take(timeout_s)
+                entry = self._mailbox.take(remaining)
             except QueueClosed:
                 return None
             if entry is None:
                 return None
             frame = self._parse(*entry)
             if frame is not None:
+                self._received += 1
                 return frame
 
     def latency_ns(self, frame: Frame) -> int:
@@ -97,7 +124,7 @@ class Sink:
         self._mailbox.close()
         for handle in self._handles:
             handle.close()
-        self._connection.close()
+        self._connection.release()
 
     def __enter__(self) -> Self:
         return self
@@ -108,16 +135,17 @@ class Sink:
         self.close()
 
     def _on_frame(self, key: str, payload: Payload, attachment: bytes) -> None:
+        self._arrived += 1
         self._mailbox.put((key, payload, attachment))
 
     def _parse(self, key: str, payload: Payload, attachment: bytes) -> Frame | None:
         try:
-            frame_key = keys.parse_frame_key(key)
-            header = decode_header(attachment)
-            if header.tag != frame_key.tag:
-                raise RemoteProtocolError(f"header: got tag {header.tag}, expected {frame_key.tag} as in the key")
+            frame = read_frame(key, payload, attachment)
         except RemoteProtocolError as error:
-            self.malformed += 1
+            self._malformed += 1
             self._warn("malformed frame ignored: %s", error)
             return None
-        return Frame(frame_key.origin, frame_key.zipper, header, payload.to_bytes())
+        if self._duplicates is not None and not self._duplicates.is_new(frame):
+            self._duplicate += 1
+            return None
+        return frame

@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import secrets
 import threading
 import time
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Literal, Self
 
 from nearfield.clock import Clock, SystemClock
 from nearfield.errors import RemoteProtocolError, TransportError, UsageError
-from nearfield.frame import RESERVED_TAGS, Header, check_name, format_tag, keys, parse_tag
+from nearfield.frame import (
+    PRIORITIES,
+    RESERVED_TAGS,
+    Frame,
+    Header,
+    Priority,
+    check_name,
+    flags_of,
+    format_tag,
+    keys,
+    parse_tag,
+)
 from nearfield.frame.control import ACK_HISTORY, Ack, Hello, decode
-from nearfield.source.window import Outgoing, Window
-from nearfield.transport import DEFAULT_ZIPPER, Connection, Payload, as_connection
+from nearfield.frame.header import later
+from nearfield.source.allowance import Allowance, Fence
+from nearfield.source.results import Results
+from nearfield.source.statistics import SourceStatistics
+from nearfield.source.window import RESEND_AFTER_NS, Outgoing, Window
+from nearfield.transport import DEFAULT_ZIPPER, FRAME_LANES, Connection, Payload, as_connection
 
 _log = logging.getLogger(__name__)
 
@@ -27,47 +40,28 @@ UPKEEP_S = 0.1
 _MAX_NS = 2**64 - 1
 
 
-@dataclass(frozen=True, slots=True)
-class SourceStatistics:
-    """Counts since the source opened.
-
-    Attributes:
-        offered: calls of `send`.
-        sent: frames that went out, repetitions not counted.
-        released: frames that the zipper took over (observed tags only).
-        replaced: frames that a newer one replaced before they could go out (live).
-        unacknowledged: frames the zipper never confirmed (live).
-        resent: repetitions.
-    """
-
-    offered: int
-    sent: int
-    released: int
-    replaced: int
-    unacknowledged: int
-    resent: int
-
-
 class Source:
-    """Sends frames to a zipper.
+    """Sends frames to a zipper, and to the next one of its addresses when that is gone.
 
-    Frames with tags that some function at the zipper observes go through a window: only so many may be on their way
-    until the zipper confirms them.
+    - ``live``: `send` never waits. One or two frames are on their way at a time, two only while the line carries them
+      without a queue; a frame that finds no room waits here, and a newer one with its tag replaces it (counted as
+      `replaced`). So what arrives is fresh, however slow the line.
+    - ``complete``: for tags that some function at the zipper observes, `send` waits for room, and frames are kept and
+      sent again until they are confirmed, also to another zipper. Frames with tags that only sinks receive are sent
+      once.
 
-    - ``live``: `send` never waits. When the window is full the frame waits in a single place, and a newer one
-      replaces it (counted as `replaced`).
-    - ``complete``: `send` waits for room, and frames are kept and sent again until they are confirmed.
-
-    Frames with tags that only sinks receive are sent without a window. Usable from several threads.
+    Usable from several threads.
 
     Args:
         name: of the source, unique at its zipper: letters, digits, `-`, `_`, `.`.
-        zipper: `host:port`, several separated by commas to try in turn, or a connection of your own.
+        zipper: `host:port`, several separated by commas to try in turn, or a connection of your own, which several
+            sources and sinks may share; it is closed with the last of them.
         tag: default for `send`.
-        window: frames on their way at most; None: 2 for ``live``, 16 for ``complete``.
+        priority: frames with a higher one do not wait for those with a lower one, on any link.
+        window: frames on their way at most; None: one or two for ``live``, 16 for ``complete``.
 
     Raises:
-        UsageError: an ill-formed name, tag or address.
+        UsageError: an ill-formed name, tag or address; an unknown priority.
         CertificateError, TransportError, RefusedError: see `nearfield.transport.connect`.
     """
 
@@ -78,6 +72,7 @@ class Source:
         *,
         tag: int | str | None = None,
         mode: Literal["live", "complete"] = "live",
+        priority: Priority = "normal",
         window: int | None = None,
         namespace: str = "default",
         clock: Clock | None = None,
@@ -87,24 +82,34 @@ class Source:
         self._tag = None if tag is None else _sendable(tag)
         if window is not None and not 1 <= window <= ACK_HISTORY:
             raise UsageError(f"window: got {window}, expected 1 to {ACK_HISTORY} frames")
+        if priority not in PRIORITIES:
+            raise UsageError(f"priority: got {priority!r}, expected one of {', '.join(PRIORITIES)}")
+        self._flags, self._lane = flags_of(priority), FRAME_LANES[priority]
         self._window = Window(window or (LIVE_WINDOW if mode == "live" else COMPLETE_WINDOW))
+        # Who names a window knows the line, and wants it used.
+        self._adapts = mode == "live" and window is None
+        self._allowance, self._fence = Allowance(), Fence()
         self.stream = secrets.randbits(63)
-        self._connection = connection = as_connection(zipper, namespace=namespace)
         self._clock = clock or SystemClock()
-        self._changed = threading.Condition()
-        # A tag stays observed in `complete` while a zipper restarts and its functions have not joined it again.
-        self._observed = set(connection.state.observed)
-        self._waiting: Outgoing | None = None
-        # While the keeper sends a frame that waited, newer ones must not overtake it.
+        self._lock = threading.Lock()
+        self._room = threading.Condition(self._lock)  # for `send`, `flush`
+        self._work = threading.Condition(self._lock)  # for the keeper
+        self._keeper_sleeps = False
+        # While the keeper sends frames that waited, newer ones must not overtake them.
         self._keeper_sends = False
+        self._waiting: dict[int, Outgoing] = {}
         self._resend: list[Outgoing] = []
         self._next_sequence = 0
         self._closed = False
         self._offered = self._sent = self._released = self._replaced = self._unacknowledged = self._resent = 0
-        self._acks = connection.session.subscribe(
-            keys.acks(connection.namespace, connection.zipper, self.name), self._on_ack
-        )
-        connection.watch(self._on_state)
+        self._results: Results | None = None
+        self._results_lock = threading.Lock()
+        self._connection = connection = as_connection(zipper, namespace=namespace)
+        # A tag stays observed in `complete` while a zipper restarts and its functions have not joined it again.
+        self._observed = set(connection.state.observed)
+        # From any zipper: the connection may move, and the stream's number tells which are ours.
+        self._acks = connection.session.subscribe(keys.acks(connection.namespace, "*", self.name), self._on_ack)
+        self._state_watch = connection.watch(self._on_state)
         self._keeper = threading.Thread(target=self._keep, name=f"source-{name}", daemon=True)
         self._keeper.start()
 
@@ -142,7 +147,7 @@ class Source:
         for name, value in (("captured_ns", captured_ns), ("deadline_ns", deadline_ns)):
             if value is not None and not 0 <= value <= _MAX_NS:
                 raise UsageError(f"{name}: got {value}, expected nanoseconds from 0 to 2**64 - 1")
-        with self._changed:
+        with self._lock:
             self._check_open()
             header = Header(
                 tag=number,
@@ -151,21 +156,46 @@ class Source:
                 captured_ns=now_ns if captured_ns is None else captured_ns,
                 sent_ns=now_ns,
                 deadline_ns=deadline_ns,
+                flags=self._flags,
             )
             self._next_sequence += 1
             self._offered += 1
-            frame = Outgoing(header, payload)
-            if number in self._observed:
-                if self.mode == "live":
-                    self._replaced += self._waiting is not None
-                    self._waiting = None if self._window.has_room and not self._keeper_sends else frame
-                    if self._waiting is not None:
-                        return header.sequence
+            frame = Outgoing(header, payload, self._clock.monotonic_ns())
+            if self.mode == "live" and (self._waiting or self._keeper_sends or not self._has_room(frame)):
+                self._replaced += number in self._waiting
+                self._waiting[number] = frame
+                self._work.notify()
+                return header.sequence
+            if self.mode == "complete" and number in self._observed:
                 self._wait_for_room(timeout_s)
-                self._window.add(frame, self._clock.monotonic_ns())
-            self._sent += 1
+            self._depart(frame)
+            if self._keeper_sleeps:
+                self._work.notify()
         self._publish(frame)
         return header.sequence
+
+    def results(self, timeout_s: float | None = None) -> Iterator[Frame]:
+        """Frames that functions emit for this source's frames, and those they address to it, as they arrive.
+
+        Receiving begins with the first call, so make it before you send. Results are not confirmed: one that is
+        emitted while the connection moves to another zipper may be missed, and one of a frame that was handled twice
+        comes twice, with the same sequence, tag and part.
+
+        Args:
+            timeout_s: how long to wait for the next one before the iteration ends; None: until the source is closed.
+
+        Raises:
+            TransportError: the source is closed.
+        """
+        with self._results_lock:  # not the other one: subscribing may wait for a thread that waits for that
+            self._check_open()
+            results = self._results = self._results or Results(self._connection, self.name, self.stream)
+
+        def frames() -> Iterator[Frame]:
+            while (frame := results.take(timeout_s)) is not None:
+                yield frame
+
+        return frames()
 
     def wait_for_room(self, timeout_s: float) -> bool:
         """Wait until `send` would not wait; always true in `live`. False: not within the time.
@@ -174,42 +204,56 @@ class Source:
         """
         if self.mode == "live":
             return True
-        with self._changed:
-            return self._changed.wait_for(lambda: self._window.has_room or self._closed, timeout_s)
+        with self._lock:
+            return self._room.wait_for(lambda: self._window.has_room or self._closed, timeout_s)
 
     def flush(self, timeout_s: float | None = 10.0) -> bool:
         """Wait until the zipper has confirmed everything. False: not within the time."""
-        with self._changed:
-            return self._changed.wait_for(
-                lambda: (len(self._window) == 0 and self._waiting is None) or self._closed, timeout_s
+        with self._lock:
+            return self._room.wait_for(
+                lambda: (len(self._window) == 0 and not self._waiting) or self._closed, timeout_s
             )
 
     def statistics(self) -> SourceStatistics:
-        with self._changed:
+        with self._lock:
             return SourceStatistics(
-                self._offered, self._sent, self._released, self._replaced, self._unacknowledged, self._resent
+                offered=self._offered,
+                sent=self._sent,
+                released=self._released,
+                replaced=self._replaced,
+                unacknowledged=self._unacknowledged,
+                resent=self._resent,
+                results_dropped=0 if self._results is None else self._results.dropped,
             )
 
     @property
     def in_flight(self) -> int:
-        """Frames that the zipper has not confirmed."""
-        with self._changed:
-            return len(self._window) + (self._waiting is not None)
+        """Frames that the zipper has not confirmed, those that wait here included."""
+        with self._lock:
+            return len(self._window) + len(self._waiting)
 
     @property
     def connection(self) -> Connection:
         return self._connection
 
     def close(self) -> None:
-        """End the source and its connection. Call `flush` before to be sure that all arrived. Idempotent."""
-        with self._changed:
+        """End the source, and its connection if nobody else uses it.
+
+        Call `flush` before to be sure that all arrived. Idempotent.
+        """
+        with self._lock:
             if self._closed:
                 return
             self._closed = True
-            self._changed.notify_all()
+            self._room.notify_all()
+            self._work.notify_all()
         self._keeper.join(timeout=2.0)
+        self._state_watch.close()
         self._acks.close()
-        self._connection.close()
+        with self._results_lock:
+            if self._results is not None:
+                self._results.close()
+        self._connection.release()
 
     def __enter__(self) -> Self:
         return self
@@ -221,7 +265,7 @@ class Source:
             _log.warning("source `%s`: closed with %d frames not confirmed by the zipper", self.name, self.in_flight)
         self.close()
 
-    # ---- inside
+    # ---- inside, the lock held
 
     def _check_open(self) -> None:
         if self._closed:
@@ -237,15 +281,86 @@ class Source:
                     f"{len(self._window)} frames",
                     hint="is the function that observes this tag running?",
                 )
-            self._changed.wait(remaining)
+            self._room.wait(remaining)
             self._check_open()
+
+    def _has_room(self, frame: Outgoing) -> bool:
+        if frame.header.tag in self._observed and not self._window.has_room:
+            return False
+        on_way = self._window.bytes + self._fence.bytes
+        return not self._adapts or not on_way or on_way + len(frame.payload) <= self._allowance.bytes
+
+    def _depart(self, frame: Outgoing) -> None:
+        self._sent += 1
+        if frame.header.tag in self._observed:
+            self._window.add(frame, self._clock.monotonic_ns())
+        elif self._adapts:
+            self._fence.add(len(frame.payload))
+
+    def _sendable_waiting(self) -> Outgoing | None:
+        return next((frame for frame in self._waiting.values() if self._has_room(frame)), None)
+
+    def _has_work(self) -> bool:
+        return (
+            self._closed
+            or bool(self._resend)
+            or self._sendable_waiting() is not None
+            or (self._keeper_sleeps and self._needs_upkeep)
+        )
+
+    @property
+    def _needs_upkeep(self) -> bool:
+        return len(self._window) > 0 or bool(self._waiting)
+
+    def _due(self) -> list[Outgoing]:
+        """What the keeper is to send now."""
+        now_ns = self._clock.monotonic_ns()
+        if self.mode == "complete":
+            due = self._resend or self._window.overdue(now_ns)
+            self._resend = []
+            self._resent += len(due)
+            return due
+        given_up = self._window.give_up(now_ns)
+        self._fence.give_up(now_ns, RESEND_AFTER_NS)
+        self._unacknowledged += given_up
+        due = []
+        while (frame := self._sendable_waiting()) is not None:
+            del self._waiting[frame.header.tag]
+            self._depart(frame)
+            due.append(frame)
+        self._keeper_sends = bool(due)
+        if given_up or due:
+            self._room.notify_all()
+        return due
+
+    # ---- inside, the lock not held
 
     def _publish(self, frame: Outgoing) -> None:
         connection = self._connection
         key = keys.FrameKey(connection.namespace, frame.header.tag, connection.zipper, self.name)
-        # The frame may have waited here; zippers take the time between capture and sending for its age.
-        header = replace(frame.header, sent_ns=self._clock.wall_ns())
-        connection.session.publish(str(key), frame.payload, attachment=header.encode())
+        # The frame may have waited here, and zippers take the time between capture and sending for its age. The wait is
+        # measured by itself, since the wall clock may have been set meanwhile.
+        sent_ns = later(frame.header.sent_ns, self._clock.monotonic_ns() - frame.offered_ns)
+        attachment = frame.header.encode(sent_ns)
+        connection.session.publish(str(key), frame.payload, attachment=attachment, lane=self._lane)
+        if self._adapts:
+            self._ask_whether_through()
+
+    def _ask_whether_through(self) -> None:
+        with self._lock:
+            if not self._waiting and 2 * self._fence.bytes < self._allowance.bytes:
+                return
+            number = self._fence.ask(self._clock.monotonic_ns())
+        if number is not None:
+            self._connection.ask_behind(lambda: self._on_through(number), self._lane)
+
+    def _on_through(self, number: int) -> None:
+        with self._lock:
+            now_ns = self._clock.monotonic_ns()
+            took_ns = self._fence.answered(number, now_ns)
+            if took_ns is not None:
+                self._allowance.answered(took_ns, now_ns)
+                self._work.notify()
 
     def _on_ack(self, key: str, payload: Payload, attachment: bytes) -> None:
         try:
@@ -253,13 +368,21 @@ class Source:
         except RemoteProtocolError as error:
             _log.warning("source `%s`: %s", self.name, error)
             return
-        if ack.stream == self.stream:
-            with self._changed:
-                self._released += self._window.release(ack.released)
-                self._changed.notify_all()
+        if ack.stream != self.stream:
+            return
+        with self._lock:
+            now_ns = self._clock.monotonic_ns()
+            released = self._window.release(ack.released)
+            for sent_ns in released:
+                self._allowance.answered(now_ns - sent_ns, now_ns)
+            self._released += len(released)
+            if released:
+                self._room.notify_all()
+                if self._waiting:
+                    self._work.notify()
 
     def _on_state(self, state: Hello, is_new: bool) -> None:
-        with self._changed:
+        with self._lock:
             if self.mode == "complete":
                 self._observed.update(state.observed)
                 if is_new:
@@ -268,98 +391,30 @@ class Source:
                 self._observed = set(state.observed)
                 if is_new:
                     self._unacknowledged += self._window.clear()
-            self._changed.notify_all()
-
-    def _has_work(self) -> bool:
-        return self._closed or bool(self._resend) or (self._waiting is not None and self._window.has_room)
+                    self._allowance, self._fence = Allowance(), Fence()
+            if is_new:
+                self._room.notify_all()
+                self._work.notify()
 
     def _keep(self) -> None:
         """Sends what waits, and repairs losses; on a thread of its own, since publishing may wait."""
         while True:
-            with self._changed:
+            with self._lock:
                 self._keeper_sends = False
-                self._changed.wait_for(self._has_work, UPKEEP_S)
+                self._keeper_sleeps = not self._needs_upkeep
+                self._work.wait_for(self._has_work, None if self._keeper_sleeps else UPKEEP_S)
+                self._keeper_sleeps = False
                 if self._closed:
                     return
-                now_ns = self._clock.monotonic_ns()
-                due = self._resend or (self._window.overdue(now_ns) if self.mode == "complete" else [])
-                self._resend = []
-                self._resent += len(due)
-                if self.mode == "live":
-                    given_up = self._window.give_up(now_ns)
-                    self._unacknowledged += given_up
-                    if self._waiting is not None and self._window.has_room:
-                        due = [self._waiting]
-                        self._window.add(self._waiting, now_ns)
-                        self._waiting = None
-                        self._sent += 1
-                        self._keeper_sends = True
-                    if given_up or due:
-                        self._changed.notify_all()
-            for frame in due:
-                try:
+                due = self._due()
+            try:
+                for frame in due:
                     self._publish(frame)
-                except TransportError as error:
-                    if not self._closed:
-                        _log.warning("source `%s`: %s", self.name, error)
-
-
-class AsyncSource:
-    """`Source` for asyncio programs: the same, with `await` where it may wait."""
-
-    def __init__(
-        self,
-        name: str,
-        zipper: str | Connection = DEFAULT_ZIPPER,
-        *,
-        tag: int | str | None = None,
-        mode: Literal["live", "complete"] = "live",
-        window: int | None = None,
-        namespace: str = "default",
-    ) -> None:
-        self._open = partial(Source, name, zipper, tag=tag, mode=mode, window=window, namespace=namespace)
-        self._source: Source | None = None
-
-    @property
-    def source(self) -> Source:
-        """The source beneath, for statistics. Raises TransportError before `async with` was entered."""
-        if self._source is None:
-            raise TransportError("the source is not open; use `async with`")
-        return self._source
-
-    async def send(
-        self,
-        payload: bytes,
-        *,
-        tag: int | str | None = None,
-        captured_ns: int | None = None,
-        deadline_ns: int = 0,
-        timeout_s: float | None = None,
-    ) -> int:
-        """See `Source.send`."""
-        return await asyncio.to_thread(
-            self.source.send, payload, tag=tag, captured_ns=captured_ns, deadline_ns=deadline_ns, timeout_s=timeout_s
-        )
-
-    async def flush(self, timeout_s: float | None = 10.0) -> bool:
-        """See `Source.flush`."""
-        return await asyncio.to_thread(self.source.flush, timeout_s)
-
-    async def close(self) -> None:
-        """See `Source.close`."""
-        if self._source is not None:
-            await asyncio.to_thread(self._source.close)
-
-    async def __aenter__(self) -> Self:
-        self._source = await asyncio.to_thread(self._open)
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if kind is None:
-            await self.flush()
-        await self.close()
+                if self._waiting and self._adapts:
+                    self._ask_whether_through()
+            except TransportError as error:
+                if not self._closed:
+                    _log.warning("source `%s`: %s", self.name, error)
 
 
 def _sendable(tag: int | str) -> int:

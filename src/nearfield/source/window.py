@@ -15,10 +15,15 @@ RESEND_AFTER_MAX_NS = 8_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A frame that the source keeps until it is released."""
+    """A frame that the source keeps until it is released.
+
+    Attributes:
+        offered_ns: monotonic, when the program gave it, which is the header's `sent_ns` on the wall clock.
+    """
 
     header: Header
     payload: bytes
+    offered_ns: int = 0
 
 
 @dataclass(slots=True)
@@ -29,10 +34,16 @@ class _Sent:
 
 
 class Window:
-    """Frames sent and not yet released, oldest first."""
+    """Frames sent and not yet released, oldest first.
+
+    Attributes:
+        capacity: frames at most.
+        bytes: of the payloads held.
+    """
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
+        self.bytes = 0
         self._sent: OrderedDict[int, _Sent] = OrderedDict()
 
     def __len__(self) -> int:
@@ -44,16 +55,17 @@ class Window:
 
     def add(self, frame: Outgoing, now_ns: int) -> None:
         self._sent[frame.header.sequence] = _Sent(frame, now_ns, RESEND_AFTER_NS)
+        self.bytes += len(frame.payload)
 
-    def release(self, sequences: Iterable[int]) -> int:
-        """Forget frames. Returns how many of them were held."""
-        return sum(self._sent.pop(sequence, None) is not None for sequence in sequences)
+    def release(self, sequences: Iterable[int]) -> list[int]:
+        """Forget frames; numbers that are not held are passed over. Returns when each that was held was last sent."""
+        released = [sent for sequence in sequences if (sent := self._sent.pop(sequence, None)) is not None]
+        self.bytes -= sum(len(sent.frame.payload) for sent in released)
+        return [sent.sent_ns for sent in released]
 
     def clear(self) -> int:
         """Forget all. Returns how many there were."""
-        count = len(self._sent)
-        self._sent.clear()
-        return count
+        return len(self.release(list(self._sent)))
 
     def all(self, now_ns: int) -> list[Outgoing]:
         """Every frame, to be sent once more, as to a zipper that restarted."""
@@ -73,4 +85,4 @@ class Window:
 
     def give_up(self, now_ns: int) -> int:
         """Forget frames that were not acknowledged within the first waiting time. Returns how many."""
-        return self.release([n for n, sent in self._sent.items() if now_ns - sent.sent_ns > RESEND_AFTER_NS])
+        return len(self.release([n for n, sent in self._sent.items() if now_ns - sent.sent_ns > RESEND_AFTER_NS]))

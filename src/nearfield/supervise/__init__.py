@@ -1,6 +1,6 @@
 """Worker processes: starting, restarting, ending."""
 
-from nearfield.supervise.command import GUEST_ENVIRONMENT_VARIABLE, worker_command, worker_environment
+from nearfield.supervise.command import GUEST_ENVIRONMENT_VARIABLE, is_program, worker_command, worker_environment
 from nearfield.supervise.restart import GiveUp, Restart, RestartPolicy, describe_exit
 from nearfield.supervise.supervisor import Supervisor
 
@@ -11,6 +11,7 @@ __all__ = [
     "RestartPolicy",
     "Supervisor",
     "describe_exit",
+    "is_program",
     "worker_command",
     "worker_environment",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 
 from nearfield.config import FunctionConfig, GrantsConfig, ModelConfig, format_duration, format_limits
 from nearfield.frame import format_tag
@@ -34,6 +35,8 @@ def worker_command(
     arguments = [sys.executable, "-m", "nearfield", "run", str(function.run)]
     arguments += ["--name", function.name, "--zipper", zipper, "--namespace", namespace]
     arguments += ["--credits", str(function.credits)]
+    if function.priority != "normal":
+        arguments += ["--priority", function.priority]
     for tag in function.observe:
         arguments += ["--observe", format_tag(tag)]
     for tag in function.emit:
@@ -41,7 +44,7 @@ def worker_command(
     if identity is not None:
         arguments += ["--ca", str(identity.ca_pem_path)]
         arguments += ["--certificate", str(identity.certificate_path), "--key", str(identity.key_path)]
-    if function.run.suffix == ".py" or ".py:" in function.run.name:
+    if is_program(function.run):
         return arguments
     for name in models if function.models is None else function.models:
         arguments += _model(name, models[name])
@@ -53,6 +56,11 @@ def worker_command(
     arguments += ["--pixels", sandbox.pixels]
     arguments += ["--exact-pixels"] if sandbox.exact_pixels else []
     return [*arguments, *_grants(sandbox.grants), *(["--allow-precompiled"] if sandbox.allow_precompiled else [])]
+
+
+def is_program(run: Path) -> bool:
+    """Whether what a function runs is a program of Python's, `app.py` or `app.py:name`, and no guest."""
+    return run.suffix == ".py" or ".py:" in run.name
 
 
 def worker_environment(function: FunctionConfig) -> dict[str, str]:

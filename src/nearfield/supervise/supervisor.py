@@ -66,6 +66,15 @@ class Supervisor:
             elif worker.start_at is not None and now >= worker.start_at:
                 self._start(worker, now)
 
+    def kill(self, pid: int) -> bool:
+        """End one of our workers at once, because it hangs; it starts again. False: the process is none of ours."""
+        for worker in self._workers:
+            if worker.process is not None and worker.process.pid == pid:
+                _log.warning("%s: hangs, and is killed", worker.label)
+                worker.process.kill()
+                return True
+        return False
+
     def stop(self) -> None:
         """End all workers: they are asked, and after a moment made to. Returns within about 1.5 s. Idempotent."""
         running = [worker.process for worker in self._workers if worker.process is not None]

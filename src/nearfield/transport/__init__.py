@@ -6,12 +6,24 @@ from nearfield.transport.certificates import Identity, load_identity
 from nearfield.transport.connection import Connection, connect
 from nearfield.transport.dial import DEFAULT_ZIPPER, as_connection, dial
 from nearfield.transport.listening import check_listenable
-from nearfield.transport.session import Handle, Lane, Payload, Reply, Session, open_client, open_router
+from nearfield.transport.session import (
+    FRAME_LANES,
+    REPORT_LANES,
+    Handle,
+    Lane,
+    Payload,
+    Reply,
+    Session,
+    open_client,
+    open_router,
+)
 from nearfield.transport.state_directory import StateDirectory
 
 __all__ = [
     "DEFAULT_PORT",
     "DEFAULT_ZIPPER",
+    "FRAME_LANES",
+    "REPORT_LANES",
     "Address",
     "Connection",
     "Handle",

@@ -6,45 +6,60 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from typing import Self
 
 from nearfield.errors import NearfieldError, RefusedError, RemoteProtocolError, TransportError
 from nearfield.frame import keys
 from nearfield.frame.control import PROTOCOL_VERSION, Hello, decode
 from nearfield.transport.address import Address
 from nearfield.transport.certificates import Identity
-from nearfield.transport.session import Handle, Payload, Session, open_client
+from nearfield.transport.session import Handle, Lane, Payload, Session, open_client
 
 _log = logging.getLogger(__name__)
 
 # The zipper says its state once a second; three missed ones mean that it cannot be heard.
 SILENCE_S = 3.0
+GREETING_PAUSE_S = 0.05
 
 StateCallback = Callable[[Hello, bool], None]
-"""Called with the zipper's state and whether its epoch is another than before. Runs on a thread of zenoh's."""
+"""Called with the zipper's state, and whether what was sent and not confirmed may be lost: it is another zipper, or
+another incarnation, or the connection was interrupted. Calls come one at a time, on threads that must not be held up.
+"""
 
 
 class Connection:
     """One session, and what its zipper last said.
 
+    The session reconnects by itself, to another zipper when several addresses were given and the present one is gone;
+    the connection follows: it learns who that is, and tells its watchers.
+
     Attributes:
-        session: for publishing and subscribing.
-        zipper: name of the zipper.
+        session: for publishing and subscribing; the same for good.
     """
 
     def __init__(self, session: Session, hello: Hello, namespace: str, addresses: Sequence[Address]) -> None:
         self.session = session
-        self.zipper = hello.zipper
         self.namespace = namespace
         self.addresses = tuple(addresses)
         self._state = hello
         self._heard_at = time.monotonic()
         self._lock = threading.Lock()
+        # Held while watchers are told, so that they learn of one state after the other.
+        self._telling = threading.RLock()
         self._watchers: list[StateCallback] = []
+        self._users = 0
+        self._closed = threading.Event()
         self._subscription: Handle = session.subscribe(keys.state(namespace, hello.zipper), self._on_state)
+        self._router_watch: Handle = session.watch_routers(self._on_router)
+
+    @property
+    def zipper(self) -> str:
+        """Name of the zipper; another one after the connection moved."""
+        return self._state.zipper
 
     @property
     def state(self) -> Hello:
-        """The latest state; updated from zenoh's threads."""
+        """The latest state; updated from threads of its own."""
         return self._state
 
     @property
@@ -52,15 +67,41 @@ class Connection:
         """Whether the zipper said something within the last three seconds."""
         return time.monotonic() - self._heard_at < SILENCE_S
 
-    def watch(self, callback: StateCallback) -> None:
-        """Call `callback` for each state from now on."""
+    def watch(self, callback: StateCallback) -> Handle:
+        """Call `callback` for each state from now on, until the handle is closed."""
         with self._lock:
             self._watchers.append(callback)
+        return Handle(lambda: self._forget(callback))
+
+    def ask_behind(self, on_answer: Callable[[], None], lane: Lane) -> None:
+        """Ask the zipper a question behind all that was published in `lane`; see `Session.ask_behind`."""
+        for router in self.session.router_ids()[:1]:
+            self.session.ask_behind(keys.hello(self.namespace, router), on_answer, lane=lane)
+
+    def retain(self) -> Self:
+        """One more source or sink uses this connection; it calls `release` when it ends."""
+        with self._lock:
+            self._users += 1
+        return self
+
+    def release(self) -> None:
+        """A user ended. The connection closes with its last one."""
+        with self._lock:
+            self._users -= 1
+            is_last = self._users <= 0
+        if is_last:
+            self.close()
 
     def close(self) -> None:
-        """Idempotent."""
+        """End it for all its users. Idempotent."""
+        self._closed.set()
+        self._router_watch.close()
         self._subscription.close()
         self.session.close()
+
+    def _forget(self, callback: StateCallback) -> None:
+        with self._lock:
+            self._watchers.remove(callback)
 
     def _on_state(self, key: str, payload: Payload, attachment: bytes) -> None:
         try:
@@ -68,13 +109,53 @@ class Connection:
         except RemoteProtocolError as error:
             _log.warning("zipper `%s`: %s", self.zipper, error)
             return
+        with self._telling:
+            if state.zipper == self.zipper:  # else it is the one that this connection has left
+                self._tell(state, is_new=state.epoch != self._state.epoch)
+
+    def _tell(self, state: Hello, *, is_new: bool) -> None:
         with self._lock:
-            is_new = state.epoch != self._state.epoch
             self._state = state
             self._heard_at = time.monotonic()
             watchers = list(self._watchers)
         for watcher in watchers:
             watcher(state, is_new)
+
+    # ---- following
+
+    def _on_router(self, router: str, is_connected: bool) -> None:
+        if is_connected and not self._closed.is_set():
+            # Asking takes time, which zenoh's thread has not.
+            threading.Thread(target=self._follow, args=(router,), name="greeting", daemon=True).start()
+
+    def _follow(self, router: str) -> None:
+        """Greet the zipper that the session is connected to now, however long its answer takes."""
+        while not self._closed.is_set() and router in self.session.router_ids():
+            try:
+                hello = _ask_for_state(self.session, self.namespace, router)
+                if hello is not None:
+                    self._adopt(hello)
+                    return
+            except RemoteProtocolError as error:
+                _log.warning("zipper at %s: %s", ", ".join(map(str, self.addresses)), error)
+                return
+            except TransportError:  # closed meanwhile
+                return
+            self._closed.wait(GREETING_PAUSE_S)
+
+    def _adopt(self, hello: Hello) -> None:
+        if hello.protocol != PROTOCOL_VERSION:
+            _log.warning("zipper `%s` speaks protocol %d, we speak %d", hello.zipper, hello.protocol, PROTOCOL_VERSION)
+            return
+        former, left = self.zipper, None
+        if hello.zipper != former:
+            _log.warning("zipper `%s` is gone; going on with zipper `%s`", former, hello.zipper)
+            left = self._subscription
+            self._subscription = self.session.subscribe(keys.state(self.namespace, hello.zipper), self._on_state)
+        with self._telling:
+            self._tell(hello, is_new=True)
+        if left is not None:
+            left.close()
 
 
 def connect(
@@ -115,10 +196,15 @@ def _greet(session: Session, namespace: str, timeout_s: float) -> Hello | None:
     give_up_at = time.monotonic() + timeout_s
     while time.monotonic() < give_up_at:
         for router in session.router_ids():
-            answer = session.ask(keys.hello(namespace, router), timeout_s=1.0)
-            if answer is not None:
-                return decode(Hello, answer)
-        time.sleep(0.05)
+            hello = _ask_for_state(session, namespace, router)
+            if hello is not None:
+                return hello
+        time.sleep(GREETING_PAUSE_S)
     if not session.router_ids():
         raise TransportError("the connection was lost while greeting")
     return None
+
+
+def _ask_for_state(session: Session, namespace: str, router: str) -> Hello | None:
+    answer = session.ask(keys.hello(namespace, router), timeout_s=1.0)
+    return None if answer is None else decode(Hello, answer)

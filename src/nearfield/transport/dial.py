@@ -39,5 +39,6 @@ def dial(
 
 
 def as_connection(zipper: str | Connection, *, namespace: str = "default") -> Connection:
-    """`zipper` itself when it is a connection, else `dial(zipper)`."""
-    return zipper if isinstance(zipper, Connection) else dial(zipper, namespace=namespace)
+    """`zipper` itself when it is a connection, else `dial(zipper)`; either with one more user."""
+    connection = zipper if isinstance(zipper, Connection) else dial(zipper, namespace=namespace)
+    return connection.retain()

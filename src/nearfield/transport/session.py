@@ -18,6 +18,7 @@ from typing import Any, Protocol, Self
 import zenoh
 
 from nearfield.errors import InternalError, NearfieldError, TransportError
+from nearfield.frame import Priority
 from nearfield.transport.address import Address
 from nearfield.transport.certificates import Identity
 from nearfield.transport.settings import client_settings, router_settings
@@ -40,12 +41,20 @@ class Lane(enum.Enum):
 
     # Frames wait for room, one at a time: DROP loses most of the goodput above 64 KB, BLOCK lets a dead peer stall all.
     FRAMES = (zenoh.Priority.DATA, zenoh.CongestionControl.BLOCK_FIRST, False)
+    # A QUIC stream of its own for each priority: what is small and urgent does not wait behind what is large.
+    FRAMES_HIGH = (zenoh.Priority.DATA_HIGH, zenoh.CongestionControl.BLOCK_FIRST, False)
+    FRAMES_LOW = (zenoh.Priority.DATA_LOW, zenoh.CongestionControl.BLOCK_FIRST, False)
     # Reports: never ahead of the results they speak of, so that an instance that dies between the two is known not to
-    # have finished. Messages of one priority keep their order.
+    # have finished. Messages of one priority keep their order; those of two have streams of their own and do not.
     REPORTS = (zenoh.Priority.DATA, zenoh.CongestionControl.BLOCK_FIRST, True)
+    REPORTS_HIGH = (zenoh.Priority.DATA_HIGH, zenoh.CongestionControl.BLOCK_FIRST, True)
+    REPORTS_LOW = (zenoh.Priority.DATA_LOW, zenoh.CongestionControl.BLOCK_FIRST, True)
     # Acknowledgements, state: small, ahead of frames, repaired above when lost.
     CONTROL = (zenoh.Priority.INTERACTIVE_HIGH, zenoh.CongestionControl.BLOCK_FIRST, True)
 
+
+FRAME_LANES: Mapping[Priority, Lane] = {"high": Lane.FRAMES_HIGH, "normal": Lane.FRAMES, "low": Lane.FRAMES_LOW}
+REPORT_LANES: Mapping[Priority, Lane] = {"high": Lane.REPORTS_HIGH, "normal": Lane.REPORTS, "low": Lane.REPORTS_LOW}
 
 MessageCallback = Callable[[str, Payload, bytes], None]
 """Called with key, payload and attachment, on a thread of zenoh's: must not block."""
@@ -107,13 +116,20 @@ class Session:
             raise TransportError(f"cannot publish on `{key}`: {error}") from error
 
     def subscribe(self, key: str, callback: MessageCallback) -> Handle:
-        """Call `callback` for every message that matches `key` from now on."""
+        """Call `callback` for every message that matches `key` from now on.
+
+        Raises:
+            TransportError: the session is closed.
+        """
 
         def on_sample(sample: zenoh.Sample) -> None:
             attachment = sample.attachment
             callback(str(sample.key_expr), sample.payload, b"" if attachment is None else attachment.to_bytes())
 
-        return Handle(self._session.declare_subscriber(key, on_sample).undeclare)
+        try:
+            return Handle(self._session.declare_subscriber(key, on_sample).undeclare)
+        except zenoh.ZError as error:
+            raise TransportError(f"cannot subscribe to `{key}`: {error}") from error
 
     def answer(self, key: str, on_question: Callable[[bytes, Reply], None]) -> Handle:
         """Answer queries on `key`.
@@ -136,14 +152,21 @@ class Session:
         return Handle(self._session.declare_queryable(key, on_query).undeclare)
 
     def ask(self, key: str, question: bytes = b"", *, timeout_s: float = 2.0) -> bytes | None:
-        """Query `key` and wait for the first answer; None when there was none in time. Blocks."""
-        replies = self._session.get(
-            key,
-            payload=question,
-            timeout=timeout_s,
-            priority=zenoh.Priority.INTERACTIVE_HIGH,
-            express=True,
-        )
+        """Query `key` and wait for the first answer; None when there was none in time. Blocks.
+
+        Raises:
+            TransportError: the session is closed.
+        """
+        try:
+            replies = self._session.get(
+                key,
+                payload=question,
+                timeout=timeout_s,
+                priority=zenoh.Priority.INTERACTIVE_HIGH,
+                express=True,
+            )
+        except zenoh.ZError as error:
+            raise TransportError(f"cannot ask `{key}`: {error}") from error
         for reply in replies:
             if reply.ok is not None:
                 return bytes(reply.ok.payload.to_bytes())
@@ -157,6 +180,43 @@ class Session:
         """
         for _ in self._session.liveliness().get(_NO_TOKEN, timeout=timeout_s):
             pass
+
+    def ask_behind(self, key: str, on_answer: Callable[[], None], *, lane: Lane, timeout_s: float = 2.0) -> None:
+        """Query `key` behind all that was published in `lane`: the answer says that it is through. Does not wait.
+
+        `on_answer` runs on a thread of zenoh's, at most once for each answer, and must not block. No answer within the
+        time: it is not called.
+
+        Raises:
+            TransportError: the session is closed.
+        """
+        priority, congestion_control, express = lane.value
+
+        def on_reply(reply: zenoh.Reply) -> None:
+            if reply.ok is not None:
+                on_answer()
+
+        try:
+            self._session.get(
+                key,
+                # On zenoh's own thread: one of Python's for each question costs more than the question.
+                zenoh.handlers.Callback(on_reply, indirect=False),
+                timeout=timeout_s,
+                priority=priority,
+                congestion_control=congestion_control,
+                express=express,
+            )
+        except zenoh.ZError as error:
+            raise TransportError(f"cannot ask `{key}`: {error}") from error
+
+    def watch_routers(self, callback: Callable[[str, bool], None]) -> Handle:
+        """Call `callback(router id, is_connected)` whenever a connection to a router opens or ends from now on."""
+
+        def on_event(event: zenoh.TransportEvent) -> None:
+            if event.transport.whatami == zenoh.WhatAmI.ROUTER:
+                callback(str(event.transport.zid), event.kind == zenoh.SampleKind.PUT)
+
+        return Handle(self._session.info.declare_transport_events_listener(on_event).undeclare)
 
     def announce(self, key: str) -> Handle:
         """Hold a liveliness token: it vanishes when this session ends, however that happens."""

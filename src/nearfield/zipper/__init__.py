@@ -1,7 +1,9 @@
 """The node: decisions in `dispatcher`, `streams` and `ledger`, input and output in `server`."""
 
-from nearfield.zipper.dispatcher import Dispatcher, GroupPolicy
+from nearfield.zipper.dispatcher import Dispatcher
 from nearfield.zipper.losses import account
+from nearfield.zipper.outbox import StuckInstance
+from nearfield.zipper.policy import GroupPolicy
 from nearfield.zipper.server import Zipper, ZipperSettings
 
-__all__ = ["Dispatcher", "GroupPolicy", "Zipper", "ZipperSettings", "account"]
+__all__ = ["Dispatcher", "GroupPolicy", "StuckInstance", "Zipper", "ZipperSettings", "account"]

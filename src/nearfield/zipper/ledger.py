@@ -6,44 +6,130 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+from nearfield.frame import format_tag
 
-@dataclass(slots=True)
-class GroupLedger:
-    """Counts of one group at one zipper, since the zipper started.
+# Sources that are listed by name in each group; those that come later are counted together.
+MAX_SOURCES = 1_000
+# Pairs of source and tag that are listed in each group.
+MAX_ACCOUNTS = 4_000
+OTHER_SOURCES = "(others)"
+# Reasons that instances gave, at one zipper; those that come later are counted together.
+MAX_REASONS = 64
+MAX_REASON_LENGTH = 64
+OTHER_REASONS = "other"
 
-    Invariant: received = completed + sum(failed) + sum(dropped) + queued + in_flight, where the last two are the
-    present sizes that the dispatcher knows.
+
+@dataclass(slots=True, eq=False)
+class Account:
+    """Counts of one group since the zipper started: of all its frames, or those of one source and tag.
+
+    Invariant: received = completed + sum(failed) + sum(dropped) + those that are queued or in flight.
 
     Attributes:
-        failed: by reason, e.g. "trap", "timeout", "handler".
+        failed: by reason, e.g. "trapped", "timeout", "handler".
         dropped: by reason, e.g. "overflow", "stale", "instance-lost".
-        redelivered: deliveries beyond the first; not part of the invariant.
     """
 
     received: int = 0
     completed: int = 0
     failed: Counter[str] = field(default_factory=Counter)
     dropped: Counter[str] = field(default_factory=Counter)
-    redelivered: int = 0
-    handler_ns: int = 0
 
     def settled(self) -> int:
         """Frames whose story is over."""
         return self.completed + self.failed.total() + self.dropped.total()
 
-    def snapshot(self, queued: int, in_flight: int, instances: int) -> dict[str, Any]:
-        """The ledger as plain data, for `ledger` queries."""
+    def snapshot(self) -> dict[str, Any]:
+        """Plain data."""
         return {
             "received": self.received,
             "completed": self.completed,
             "failed": dict(self.failed),
             "dropped": dict(self.dropped),
-            "queued": queued,
-            "in_flight": in_flight,
-            "redelivered": self.redelivered,
-            "instances": instances,
-            "handler_ms_mean": round(self.handler_ns / self.completed / 1e6, 3) if self.completed else None,
         }
+
+
+class Reasons:
+    """The reasons that instances gave for failures and drops. Bounded, since they are texts from outside."""
+
+    def __init__(self) -> None:
+        self._known: set[str] = set()
+
+    def of(self, text: str) -> str:
+        """The reason under which a text is counted."""
+        if text in self._known:
+            return text
+        text = text[:MAX_REASON_LENGTH] or OTHER_REASONS
+        if text not in self._known:
+            if len(self._known) >= MAX_REASONS:
+                return OTHER_REASONS
+            self._known.add(text)
+        return text
+
+
+class GroupLedger:
+    """Counts of one group at one zipper, in total and for each source and tag.
+
+    Attributes:
+        total: of all frames.
+        redelivered: deliveries beyond the first; not part of the invariant.
+        handler_ns: spent in handlers for completed frames.
+    """
+
+    def __init__(self) -> None:
+        self.total = Account()
+        self.redelivered = 0
+        self.handler_ns = 0
+        self._by_source: dict[str, dict[int, Account]] = {}
+        self._accounts = 0
+
+    def receive(self, origin: str, tag: int) -> Account:
+        """Count a frame that came; returns the account where its end is to be counted."""
+        self.total.received += 1
+        tags = self._by_source.get(origin)
+        account = None if tags is None else tags.get(tag)
+        if account is None:
+            account = self._open(origin, tag)
+        account.received += 1
+        return account
+
+    def complete(self, account: Account, handler_ns: int) -> None:
+        account.completed += 1
+        self.total.completed += 1
+        self.handler_ns += handler_ns
+
+    def fail(self, account: Account, reason: str) -> None:
+        account.failed[reason] += 1
+        self.total.failed[reason] += 1
+
+    def drop(self, account: Account, reason: str) -> None:
+        account.dropped[reason] += 1
+        self.total.dropped[reason] += 1
+
+    @property
+    def handler_ms_mean(self) -> float | None:
+        completed = self.total.completed
+        return round(self.handler_ns / completed / 1e6, 3) if completed else None
+
+    def sources(self) -> dict[str, dict[str, Any]]:
+        """Plain data: by source and tag; `open` are those queued or in flight."""
+        return {
+            origin: {
+                format_tag(tag): {**account.snapshot(), "open": account.received - account.settled()}
+                for tag, account in sorted(tags.items())
+            }
+            for origin, tags in self._by_source.items()
+        }
+
+    def _open(self, origin: str, tag: int) -> Account:
+        known = origin in self._by_source or len(self._by_source) < MAX_SOURCES
+        if not known or self._accounts >= MAX_ACCOUNTS:
+            origin = OTHER_SOURCES
+        tags = self._by_source.setdefault(origin, {})
+        if tag not in tags:
+            tags[tag] = Account()
+            self._accounts += 1
+        return tags[tag]
 
 
 @dataclass(slots=True)

@@ -17,21 +17,22 @@ from nearfield.clock import Clock, SystemClock
 from nearfield.errors import RemoteProtocolError, TransportError
 from nearfield.frame import decode_header, format_tag, is_name, keys
 from nearfield.frame.control import PROTOCOL_VERSION, Hello, JoinReply, JoinRequest, Report, decode, encode
-from nearfield.frame.delivery import DeliveryHeader
+from nearfield.frame.dead_letter import dead_letter_header, dead_letter_of, write_dead_letter
+from nearfield.frame.delivery import encode_delivery
 from nearfield.telemetry.log import RepeatedWarning
-from nearfield.transport import Address, Handle, Identity, Lane, Payload, Reply, Session, open_router
+from nearfield.transport import FRAME_LANES, Address, Handle, Identity, Lane, Payload, Reply, Session, open_router
 from nearfield.version import __version__
-from nearfield.zipper.dispatcher import Dispatcher, GroupPolicy
+from nearfield.zipper.dispatcher import QUEUE_BYTES, Dispatcher
+from nearfield.zipper.inbox import Inbox
 from nearfield.zipper.losses import LossReporter
+from nearfield.zipper.outbox import Burial, StuckInstance
+from nearfield.zipper.policy import GroupPolicy
 
 _log = logging.getLogger(__name__)
 
-# Frames waiting for the dispatcher's thread; beyond it they are refused and counted as "zipper-overload".
-INBOX_FRAMES = 4_096
 TICK_S = 0.5
-
-Event = Callable[[int], None]
-"""Something to do on the dispatcher's thread, given the monotonic time in nanoseconds."""
+# Events that are worked off before anything is sent: under load, several acknowledgements become one.
+BATCH_EVENTS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,8 @@ class ZipperSettings:
     Attributes:
         listen: addresses for QUIC.
         max_payload_bytes: frames with more are refused and counted.
+        queue_bytes: of the payloads that wait, in all queues together.
+        on_stuck: called on the dispatcher's thread with each instance that is found to be stuck. Must not block.
     """
 
     name: str
@@ -49,6 +52,8 @@ class ZipperSettings:
     identity: Identity
     policies: Sequence[GroupPolicy]
     max_payload_bytes: int = 16 * 1024 * 1024
+    queue_bytes: int = QUEUE_BYTES
+    on_stuck: Callable[[StuckInstance], None] = lambda _: None
 
 
 class Zipper:
@@ -59,8 +64,10 @@ class Zipper:
         self.failure: BaseException | None = None
         self._clock = clock or SystemClock()
         self._epoch = secrets.randbits(63)
-        self._dispatcher: Dispatcher[Payload] = Dispatcher(settings.policies, self._epoch)
-        self._inbox: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
+        self._dispatcher: Dispatcher[Payload] = Dispatcher(
+            settings.policies, self._epoch, queue_bytes=settings.queue_bytes
+        )
+        self._inbox = Inbox(settings.queue_bytes)
         self._warn = RepeatedWarning(_log)
         self._losses = LossReporter()
         self._frame_handles: dict[int, Handle] = {}
@@ -117,10 +124,8 @@ class Zipper:
     # ---- zenoh's threads
 
     def _on_frame(self, key: str, payload: Payload, attachment: bytes) -> None:
-        if self._inbox.qsize() > INBOX_FRAMES:
+        if not self._inbox.put_frame(lambda now_ns: self._offer(key, payload, attachment, now_ns), len(payload)):
             self._inbox.put(lambda _: self._dispatcher.reject("zipper-overload"))
-            return
-        self._inbox.put(lambda now_ns: self._offer(key, payload, attachment, now_ns))
 
     def _on_report(self, key: str, payload: Payload, attachment: bytes) -> None:
         data = payload.to_bytes()
@@ -156,17 +161,20 @@ class Zipper:
                 next_tick_ns = now_ns + int(TICK_S * 1e9)
                 for name in self._dispatcher.tick(now_ns):
                     _log.warning("instance `%s` fell silent; its frames go to others", name)
-                for line in self._losses.lines(self._dispatcher.snapshot()["groups"], now_ns):
+                for line in self._losses.lines(self._dispatcher.snapshot(sources=False)["groups"], now_ns):
                     _log.warning("%s", line)
                 self._publish_state(self._session)
                 self._flush(self._session)
-            try:
-                event = self._inbox.get(timeout=max(0.0, (next_tick_ns - now_ns) / 1e9))
-            except queue.Empty:
-                continue
-            if event is not None:
-                event(self._clock.monotonic_ns())
+            self._work_off(max(0.0, (next_tick_ns - now_ns) / 1e9))
             self._flush(self._session)
+
+    def _work_off(self, timeout_s: float) -> None:
+        for _ in range(BATCH_EVENTS):
+            event = self._inbox.take(timeout_s)
+            if event is None:
+                return
+            event(self._clock.monotonic_ns())
+            timeout_s = 0.0
 
     def _offer(self, key: str, payload: Payload, attachment: bytes, now_ns: int) -> None:
         try:
@@ -236,10 +244,36 @@ class Zipper:
         s = self.settings
         for delivery in self._dispatcher.take_deliveries():
             item = delivery.item
-            attachment = DeliveryHeader(item.header, delivery.number, self._epoch, item.origin).encode()
-            session.publish(keys.dispatch(s.namespace, s.name, delivery.instance), item.payload, attachment=attachment)
+            attachment = encode_delivery(
+                item.header,
+                delivery.sent_ns,
+                delivery.number,
+                self._epoch,
+                delivery.remaining_us,
+                delivery.after,
+                item.origin,
+            )
+            key = keys.dispatch(s.namespace, s.name, delivery.instance)
+            # Only frames of one lane keep their order.
+            lane = Lane.FRAMES if delivery.is_ordered else FRAME_LANES[item.header.priority]
+            session.publish(key, item.payload, attachment=attachment, lane=lane)
+        for burial in self._dispatcher.take_burials():
+            self._publish_dead_letter(session, burial)
+        for stuck in self._dispatcher.take_stuck():
+            _log.warning("instance `%s` is stuck; its frames go to others", stuck.instance)
+            s.on_stuck(stuck)
         for origin, ack in self._dispatcher.take_acks():
             session.publish(keys.acks(s.namespace, s.name, origin), encode(ack), lane=Lane.CONTROL)
+
+    def _publish_dead_letter(self, session: Session, burial: Burial[Payload]) -> None:
+        item, now_ns = burial.item, self._clock.monotonic_ns()
+        letter = dead_letter_of(
+            item.header, item.origin, function=burial.function, reason=burial.reason, attempts=burial.attempts
+        )
+        header = dead_letter_header(item.header, burial.tag, burial.function, item.sent_ns(now_ns))
+        key = keys.FrameKey(self.settings.namespace, burial.tag, self.settings.name, item.origin)
+        payload = write_dead_letter(letter, item.payload.to_bytes())
+        session.publish(str(key), payload, attachment=header.encode())
 
     def _refresh_observed(self, session: Session) -> None:
         observed = self._dispatcher.observed

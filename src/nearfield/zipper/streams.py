@@ -31,20 +31,20 @@ class Stream:
     _seen: OrderedDict[int, None] = field(default_factory=OrderedDict)
     _floor: int = -1
 
-    def admit(self, sequence: int) -> bool:
-        """Whether this frame is new. A duplicate that was released already is acknowledged again."""
+    def is_new(self, sequence: int) -> bool:
+        """Whether this frame was not admitted before. One that was, and is released, is acknowledged again."""
         if sequence <= self._floor or sequence in self._seen:
             if sequence not in self.held:
                 self._release(sequence)
             return False
+        return True
+
+    def admit(self, sequence: int, groups: int) -> None:
+        """Take a new frame in: its source may forget it when so many groups have settled it; none: at once."""
         self._seen[sequence] = None
         if len(self._seen) > DUPLICATE_WINDOW:
             oldest, _ = self._seen.popitem(last=False)
             self._floor = max(self._floor, oldest)
-        return True
-
-    def hold(self, sequence: int, groups: int) -> None:
-        """Keep the source from forgetting `sequence` until `groups` groups settled it; 0 releases it at once."""
         if groups:
             self.held[sequence] = groups
         else:

@@ -11,12 +11,13 @@ import pytest
 
 from nearfield.errors import RemoteProtocolError
 from nearfield.frame import Header, control, decode_header, keys
+from nearfield.frame.dead_letter import DeadLetter, read_dead_letter, write_dead_letter
 from nearfield.frame.delivery import DeliveryHeader, decode_delivery
 
 HERE = Path(__file__).parent
-HEADERS, DELIVERIES, KEYS, MESSAGES = (
+HEADERS, DELIVERIES, KEYS, MESSAGES, LETTERS = (
     json.loads((HERE / f"{name}.json").read_text(encoding="utf-8"))
-    for name in ("headers", "deliveries", "keys", "messages")
+    for name in ("headers", "deliveries", "keys", "messages", "letters")
 )
 
 
@@ -81,6 +82,19 @@ def test_control_message_is_read_and_written_as_documented(vector: dict[str, Any
 def test_broken_control_message_is_refused_by_name(vector: dict[str, Any]) -> None:
     with pytest.raises(RemoteProtocolError, match=f"^{vector['kind'].lower()} message: "):
         control.decode(getattr(control, vector["kind"]), vector["text"].encode())
+
+
+@pytest.mark.parametrize("vector", LETTERS["valid"], ids=by_name)
+def test_dead_letter_is_read_and_written_as_documented(vector: dict[str, Any]) -> None:
+    letter, payload, data = DeadLetter(**vector["fields"]), vector["payload"].encode(), vector["data"].encode()
+    assert write_dead_letter(letter, payload) == data
+    assert read_dead_letter(data) == (letter, payload)
+
+
+@pytest.mark.parametrize("vector", LETTERS["invalid"], ids=by_name)
+def test_what_is_no_dead_letter_is_refused_by_name(vector: dict[str, Any]) -> None:
+    with pytest.raises(RemoteProtocolError, match=r"^dead letter: "):
+        read_dead_letter(vector["data"].encode())
 
 
 def test_control_message_that_is_no_text_is_refused() -> None:

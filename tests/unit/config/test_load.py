@@ -22,7 +22,9 @@ from nearfield.errors import ConfigError
 NAME = "1 to 64 letters, digits, `-`, `_` or `.`, beginning with a letter, digit or `_`"
 DURATION = "a duration with its unit such as `500ms`, `1.5s` or `2m`, above 0"
 SIZE = "a size such as `64KiB`, `128MiB`, or a whole number of bytes, above 0"
-FUNCTION_KEYS = "`name`, `observe`, `emit`, `run`, `instances`, `delivery`, `sandbox`, `models`, `entry`, `credits`"
+FUNCTION_KEYS = (
+    "`name`, `observe`, `emit`, `run`, `instances`, `delivery`, `sandbox`, `models`, `entry`, `credits`, `priority`"
+)
 
 # A workflow as users of the original have it.
 ORIGINAL = """\
@@ -130,11 +132,12 @@ def test_defaults_are_the_documented_ones(tmp_path: Path) -> None:
     function = workflow.functions[0]
     assert (workflow.host, workflow.port, workflow.namespace) == ("0.0.0.0", 9900, "default")
     assert (workflow.models, workflow.peers, workflow.certificates) == ({}, (), None)
-    assert workflow.limits.max_payload_bytes == 16 * 2**20
+    assert (workflow.limits.max_payload_bytes, workflow.limits.queue_bytes) == (16 * 2**20, 256 * 2**20)
     assert (function.observe, function.emit, function.run, function.models) == ((), (), None, None)
     assert (function.instances, function.credits) == (1, 2)
     delivery = function.delivery
     assert (delivery.mode, delivery.queue, delivery.max_age_s, delivery.retries) == ("live", 8, None, 2)
+    assert (delivery.order, delivery.timeout_s, delivery.dead_letter) == ("none", None, None)
     sandbox = function.sandbox
     assert (sandbox.instance, sandbox.deadline_s, sandbox.memory_bytes) == ("frame", 1.0, 256 * 2**20)
 

@@ -13,6 +13,7 @@ from nearfield.config import (
     DeliveryConfig,
     Finding,
     FunctionConfig,
+    LimitsConfig,
     ModelConfig,
     SandboxConfig,
     Workflow,
@@ -51,6 +52,25 @@ def test_undefined_model_is_refused_with_those_defined() -> None:
     assert found(function("a", models=("part",))) == [
         "error: functions[0].models[0]: model `part` is not defined; defined: none"
     ]
+
+
+def test_queues_have_room_for_one_frame_at_least() -> None:
+    limits = LimitsConfig(max_payload_bytes=2**20, queue_bytes=2**20 - 1)
+    assert found(function("a"), limits=limits) == [
+        "error: limits.queue_bytes: got 1048575B, expected at least `max_payload`, 1MiB"
+    ]
+
+
+def test_dead_letters_are_part_of_the_flow() -> None:
+    letters = DeliveryConfig(dead_letter=0x10)
+    assert found(function("a", (0x10,), (0x11,), delivery=letters)) == [
+        "error: functions[0].emit: function `a` emits 0x10, which it observes itself: a frame would never end"
+    ]
+    assert found(function("a", delivery=DeliveryConfig(dead_letter=0xF001))) == [
+        "error: functions[0].delivery.dead_letter: tag 0xf001 is reserved; 0xf000 to 0xffff cannot be emitted"
+    ]
+    others = function("mend", (0x12,)), function("b", (0x13,), (0x14,))
+    assert found(function("a", (0x10,), (0x13,), delivery=DeliveryConfig(dead_letter=0x12)), *others) == []
 
 
 def test_tag_given_twice_is_refused() -> None:

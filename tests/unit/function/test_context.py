@@ -25,7 +25,21 @@ def test_emissions_are_kept_in_order_as_bytes() -> None:
     emitting.emit(0x11, b"bytes")
     emitting.emit("0x12", "text ü")
     emitting.emit(17, bytearray(b"more"))
-    assert emitting.emissions == [(0x11, b"bytes"), (0x12, "text ü".encode()), (0x11, b"more")]
+    emitting.emit(0x11, b"order", to="cam-2")
+    assert emitting.emissions == [
+        (0x11, b"bytes", None),
+        (0x12, "text ü".encode(), None),
+        (0x11, b"more", None),
+        (0x11, b"order", "cam-2"),
+    ]
+
+
+@pytest.mark.parametrize("to", ["", "*", "a/b", "cam 2", "x" * 65])
+def test_addressee_that_is_no_name_is_refused(to: str) -> None:
+    emitting = context()
+    with pytest.raises(UsageError, match=r"^source name: got "):
+        emitting.emit(0x11, b"", to=to)
+    assert emitting.emissions == []
 
 
 @pytest.mark.parametrize("tag", [0xF000, 0xFFFF, "0xf123"])

@@ -9,7 +9,6 @@ from typing import Any, cast
 
 import pytest
 
-from nearfield.clock import ManualClock
 from nearfield.errors import (
     GuestExited,
     GuestFailed,
@@ -127,7 +126,7 @@ def test_failures_of_every_kind_at_once_each_land_on_their_own_frame(moody: Load
     for position, (mood, (taken, error)) in enumerate(zip(moods, done, strict=True)):
         expected = OUTCOMES[mood]
         assert (None if error is None else type(error)) is expected, (mood, error)
-        assert taken.emissions == ([] if expected else [(0x11, taken.payload)])
+        assert taken.emissions == ([] if expected else [(0x11, taken.payload, None)])
         if error is not None:
             assert f"frame cam/{position}, tag 0x10" in str(error)
         if mood == "f":
@@ -163,10 +162,11 @@ class Recorder:
     def close(self) -> None: ...
 
 
-def test_the_frames_deadline_reaches_the_guest_on_the_clock_that_never_jumps() -> None:
-    clock = ManualClock(wall_ns=1_000_000_000_000, monotonic_ns=50_000_000_000)
+def test_the_frames_deadline_reaches_the_guest() -> None:
     guest = Recorder()
-    function = GuestFunction("f", cast(Guest, guest), clock=clock)
-    function.handle(context(b"", deadline_ns=1_000_250_000_000))
-    function.handle(context(b""))
-    assert [invocation.by_s for invocation in guest.given] == [50.25, None]
+    function = GuestFunction("f", cast(Guest, guest))
+    for ends_at_s in (50.25, None):
+        given = context(b"")
+        given.ends_at_s = ends_at_s
+        function.handle(given)
+    assert [invocation.ends_at_s for invocation in guest.given] == [50.25, None]

@@ -38,7 +38,7 @@ class AsynchronousCallable:
 def handle(function: PythonFunction) -> list[tuple[int, bytes]]:
     context = Context(b"in", HEADER, "cam")
     function.handle(context)
-    return context.emissions
+    return [(emission.tag, emission.payload) for emission in context.emissions]
 
 
 @pytest.mark.parametrize(

@@ -23,11 +23,12 @@ from nearfield.errors import (
     RefusedError,
     TransportError,
 )
-from nearfield.frame import Frame, Header, decode_header, keys
+from nearfield.frame import Frame, Header, Priority, decode_header, flags_of, keys
 from nearfield.frame.control import JoinReply, JoinRequest, Report, decode, encode
 from nearfield.frame.delivery import DeliveryHeader
 from nearfield.function import Context, PythonFunction, Worker, WorkerSettings
 from nearfield.function.handled import failure_reason
+from nearfield.transport import Lane
 from tests.doubles import MemoryZipper
 
 TAG = 0x10
@@ -62,7 +63,7 @@ class Bench:
         self.handled: list[tuple[Frame, NearfieldError | None]] = []
         self.worker = Worker(
             WorkerSettings("detect", **settings),
-            Several(handler, concurrency),
+            handler if hasattr(handler, "handle") else Several(handler, concurrency),
             self.zipper.connection,
             clock=self.clock,
             on_frame=lambda frame, error, _: self.handled.append((frame, error)),
@@ -81,9 +82,11 @@ class Bench:
         except NearfieldError as error:
             self.errors.append(error)
 
-    def deliver(self, number: int, payload: bytes, *, epoch: int = EPOCH, deadline_ns: int = 0) -> None:
-        header = Header(TAG, 1, number, self.clock.wall_ns(), self.clock.wall_ns(), deadline_ns)
-        attachment = DeliveryHeader(header, number, epoch, "cam").encode()
+    def deliver(
+        self, number: int, payload: bytes, *, epoch: int = EPOCH, remaining_us: int = 0, after: int = 0
+    ) -> None:
+        header = Header(TAG, 1, number, self.clock.wall_ns(), self.clock.wall_ns())
+        attachment = DeliveryHeader(header, number, epoch, remaining_us, after, "cam").encode()
         self.session.deliver(keys.dispatch("default", "line-1", self.worker.instance), payload, attachment)
 
     def ask_to_join_again(self) -> None:
@@ -179,12 +182,82 @@ def test_failing_handler_fails_its_frame_and_the_next_goes_on(
     assert isinstance(bench.handled[0][1], HandlerFailed)
 
 
-def test_frame_past_its_deadline_is_dropped_unhandled(opened: OpenBench, eventually: Eventually) -> None:
-    bench = opened().start()
-    bench.deliver(1, b"late", deadline_ns=bench.clock.wall_ns() - 1)
-    bench.deliver(2, b"just", deadline_ns=bench.clock.wall_ns())
-    eventually(lambda: bench.done() == {1: ("dropped", "stale"), 2: ("completed", "")})
-    assert [frame.payload for frame, _ in bench.handled] == [b"just"]
+class Gate:
+    """A handler that is held up, and keeps what it was given."""
+
+    def __init__(self) -> None:
+        self.contexts: list[Context] = []
+        self.entered, self.opened = threading.Event(), threading.Event()
+
+    def __call__(self, context: Context) -> None:
+        self.contexts.append(context)
+        self.entered.set()
+        self.opened.wait(10)
+        context.emit(0x11, b"")
+
+
+def test_frame_that_is_worthless_when_its_turn_comes_is_dropped_unhandled(
+    opened: OpenBench, eventually: Eventually
+) -> None:
+    gate = Gate()
+    bench = opened(gate).start()
+    bench.deliver(1, b"first")
+    assert gate.entered.wait(10)
+    bench.deliver(2, b"late", remaining_us=200_000)
+    bench.deliver(3, b"just", remaining_us=200_001)
+    bench.clock.advance(0.2)
+    bench.clock.jump_wall(3600)
+    gate.opened.set()
+    eventually(lambda: bench.done() == {1: ("completed", ""), 2: ("dropped", "stale"), 3: ("completed", "")})
+    assert [context.payload for context in gate.contexts] == [b"first", b"just"]
+
+
+def test_handler_is_told_when_its_frame_becomes_worthless(opened: OpenBench, eventually: Eventually) -> None:
+    gate = Gate()
+    gate.opened.set()
+    bench = opened(gate).start()
+    bench.deliver(1, b"")
+    bench.deliver(2, b"", remaining_us=1_500_000)
+    eventually(lambda: len(bench.done()) == 2)
+    assert [context.ends_at_s for context in gate.contexts] == [None, bench.clock.monotonic_ns() / 1e9 + 1.5]
+
+
+@pytest.mark.parametrize(
+    ("remaining_us", "outcome"),
+    [(1_000_000, ("dropped", "stale")), (3_000_000, ("failed", "timeout")), (0, ("failed", "timeout"))],
+)
+def test_guest_that_is_ended_with_its_frame_has_not_failed(
+    opened: OpenBench, eventually: Eventually, remaining_us: int, outcome: tuple[str, str]
+) -> None:
+    class SlowGuest:
+        runtime = "nearfield-v1"
+        concurrency = 1
+
+        def handle(self, context: Context) -> None:
+            bench.clock.advance(2)
+            raise GuestTimeout("used up its deadline")
+
+        def close(self) -> None: ...
+
+    bench = opened(SlowGuest()).start()
+    bench.deliver(1, b"", remaining_us=remaining_us)
+    eventually(lambda: bench.done() == {1: outcome})
+
+
+def test_results_carry_the_age_of_their_frame_by_the_workers_own_clock(
+    opened: OpenBench, eventually: Eventually
+) -> None:
+    gate = Gate()
+    bench = opened(gate).start()
+    sent_ns = bench.clock.wall_ns()
+    bench.deliver(1, b"")
+    assert gate.entered.wait(10)
+    bench.clock.advance(0.2)
+    bench.clock.jump_wall(3600)
+    gate.opened.set()
+    eventually(lambda: bench.done())
+    (result,) = bench.session.sent_to("nearfield/default/frames/*/*/*")
+    assert decode_header(result.attachment).sent_ns == sent_ns + 200_000_000
 
 
 def test_only_declared_tags_may_be_emitted(opened: OpenBench, eventually: Eventually) -> None:
@@ -236,6 +309,53 @@ def test_worker_joins_again_when_the_zipper_does_not_know_it(opened: OpenBench, 
     eventually(lambda: bench.done() == {1: ("completed", "")})
 
 
+def test_frames_that_were_taken_back_while_a_handler_hung_are_not_handled(
+    opened: OpenBench, eventually: Eventually
+) -> None:
+    gate = Gate()
+    bench = opened(gate).start()
+    bench.deliver(1, b"hangs")
+    bench.deliver(2, b"taken back")
+    assert gate.entered.wait(10)
+    bench.ask_to_join_again()
+    eventually(lambda: len(bench.joins()) == 2)
+    bench.deliver(3, b"new")
+    gate.opened.set()
+    eventually(lambda: bench.done().get(3) == ("completed", ""))
+    assert [context.payload for context in gate.contexts] == [b"hangs", b"new"]
+
+
+def test_a_handler_that_hangs_is_reported_as_such_after_joining_again(
+    opened: OpenBench, eventually: Eventually
+) -> None:
+    gate = Gate()
+    bench = opened(gate).start()
+    bench.deliver(1, b"hangs")
+    assert gate.entered.wait(10)
+    bench.ask_to_join_again()
+    eventually(lambda: len(bench.joins()) == 2)
+    bench.clock.advance(3)
+
+    def busy_ms() -> list[int]:
+        reports = bench.session.sent_to(keys.reports("default", "line-1"))
+        return [decode(Report, message.payload).busy_ms for message in reports]
+
+    eventually(lambda: 3_000 in busy_ms())
+    gate.opened.set()
+
+
+def test_frame_whose_predecessor_got_lost_is_left_for_later(opened: OpenBench, eventually: Eventually) -> None:
+    bench = opened().start()
+    bench.deliver(1, b"a")
+    bench.deliver(3, b"c", after=2)  # 2 got lost
+    bench.deliver(4, b"d", after=3)
+    bench.deliver(5, b"b", after=1)
+    bench.deliver(6, b"c", after=5)
+    eventually(lambda: len(bench.done()) == 3)
+    assert set(bench.done()) == {1, 5, 6}
+    assert [frame.payload for frame, _ in bench.handled] == [b"a", b"b", b"c"]
+
+
 def test_worker_joins_a_restarted_zipper_once(opened: OpenBench, eventually: Eventually) -> None:
     bench = opened().start()
     bench.zipper.epoch = EPOCH + 1
@@ -256,6 +376,58 @@ def test_new_epoch_in_the_zippers_state_makes_the_worker_join(opened: OpenBench,
     eventually(lambda: len(bench.joins()) == 2)
     bench.deliver(7, b"abc", epoch=EPOCH + 1)
     eventually(lambda: bench.done() == {7: ("completed", "")})
+
+
+def test_worker_moves_with_its_connection_to_another_zipper(opened: OpenBench, eventually: Eventually) -> None:
+    bench = opened().start()
+    instance = bench.worker.instance
+    assert bench.session.announced == {keys.alive("default", "line-1", instance)}
+    other = keys.join("default", "line-2")
+    bench.session.answers[other] = encode(JoinReply(epoch=9, observe=[TAG]))
+    bench.zipper.move("line-2", [TAG], epoch=9)
+    eventually(lambda: [key for key, _ in bench.session.questions].count(other) == 1, "asked to join there")
+    eventually(lambda: bench.session.announced == {keys.alive("default", "line-2", instance)}, "alive there only")
+    bench.deliver(1, b"late", epoch=EPOCH)  # of the zipper that was left: nobody listens any more
+    header = Header(TAG, 1, 0, 0, 0)
+    attachment = DeliveryHeader(header, 1, 9, 0, 0, "cam").encode()
+    eventually(lambda: bench.session.sent_to(keys.reports("default", "line-2", instance)), "reports there")
+    bench.session.deliver(keys.dispatch("default", "line-2", instance), b"abc", attachment)
+    eventually(lambda: len(bench.handled) == 1)
+    assert [bench.handled[0][0].payload, bench.handled[0][0].zipper] == [b"abc", "line-2"]
+    results = bench.session.sent_to("nearfield/default/frames/*/line-2/cam")
+    assert [message.payload for message in results] == [b"ABC", b"2"]
+
+
+def test_result_for_another_source_leaves_under_its_name_and_says_so(opened: OpenBench, eventually: Eventually) -> None:
+    bench = opened(lambda context: context.emit(0x11, b"turn left", to="cam-2")).start()
+    bench.deliver(1, b"")
+    eventually(lambda: bench.done() == {1: ("completed", "")})
+    (message,) = bench.session.sent_to("nearfield/default/frames/*/*/*")
+    assert message.key == "nearfield/default/frames/17/line-1/cam-2"
+    assert decode_header(message.attachment).is_addressed
+
+
+@pytest.mark.parametrize("of_frame", ["high", "normal"])
+@pytest.mark.parametrize(
+    ("priority", "lane", "reports"),
+    [
+        ("high", Lane.FRAMES_HIGH, Lane.REPORTS_HIGH),
+        ("normal", Lane.FRAMES, Lane.REPORTS),
+        ("low", Lane.FRAMES_LOW, Lane.REPORTS_LOW),
+    ],
+)
+def test_results_have_the_priority_of_the_function_and_reports_the_same_so_that_they_never_overtake(
+    opened: OpenBench, eventually: Eventually, priority: Priority, lane: Lane, reports: Lane, of_frame: Priority
+) -> None:
+    bench = opened(priority=priority).start()
+    header = Header(TAG, 1, 0, 0, 0, flags=flags_of(of_frame))
+    attachment = DeliveryHeader(header, 1, EPOCH, 0, 0, "cam").encode()
+    bench.session.deliver(keys.dispatch("default", "line-1", bench.worker.instance), b"abc", attachment)
+    eventually(lambda: bench.done() == {1: ("completed", "")})
+    results = bench.session.sent_to("nearfield/default/frames/*/*/*")
+    assert {message.lane for message in results} == {lane}
+    assert {decode_header(message.attachment).priority for message in results} == {priority}
+    assert {message.lane for message in bench.session.sent_to(keys.reports("default", "line-1"))} == {reports}
 
 
 def test_epoch_that_changes_while_the_worker_asks_is_taken_over(opened: OpenBench, eventually: Eventually) -> None:
@@ -347,14 +519,19 @@ def test_a_stale_frame_takes_its_turn_too(opened: OpenBench, eventually: Eventua
     gates = Gates()
     bench = opened(gates, concurrency=2).start()
     bench.deliver(1, b"a")
-    bench.deliver(2, b"c", deadline_ns=bench.clock.wall_ns() - 1)
-    bench.deliver(3, b"d")
-    eventually(lambda: sorted(gates.entered) == [b"a", b"d"])
+    bench.deliver(2, b"e")
+    eventually(lambda: sorted(gates.entered) == [b"a", b"e"])
+    bench.deliver(3, b"c", remaining_us=1_000_000)
+    bench.deliver(4, b"d")
+    bench.clock.advance(2.0)
+    gates.open(b"e")
+    eventually(lambda: sorted(gates.entered) == [b"a", b"d", b"e"])
     gates.open(b"d")
     assert bench.done() == {}
     gates.open(b"a")
-    eventually(lambda: len(bench.done()) == 3)
-    assert list(bench.done().items()) == [(1, ("completed", "")), (2, ("dropped", "stale")), (3, ("completed", ""))]
+    eventually(lambda: len(bench.done()) == 4)
+    completed = ("completed", "")
+    assert list(bench.done().items()) == [(1, completed), (2, completed), (3, ("dropped", "stale")), (4, completed)]
 
 
 def test_heartbeats_tell_how_long_the_oldest_of_several_frames_takes(opened: OpenBench, eventually: Eventually) -> None:

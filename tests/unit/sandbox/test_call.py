@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from nearfield.errors import GuestTimeout
@@ -125,6 +127,12 @@ def test_a_passed_deadline_is_a_timeout() -> None:
     record.ends_at_s = 0.0
     with pytest.raises(GuestTimeout, match="used up its deadline of 1 s inside a host function"):
         record.check_deadline()
+
+
+def test_a_frame_that_is_worthless_before_the_deadline_ends_its_call_earlier() -> None:
+    assert Call(replace(FRAME, ends_at_s=7.0), Limits(), None).ends_at_s == 7.0
+    assert Call(replace(FRAME, ends_at_s=1e12), Limits(), None).remaining_s <= 1.0
+    assert Call(replace(FRAME, ends_at_s=0.0), Limits(), None).remaining_s == 0.0
 
 
 def test_time_in_host_functions_is_limited_in_all() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -308,6 +310,14 @@ def test_an_endless_loop_ends_at_its_deadline(guest: LoadGuest) -> None:
     for _ in range(2):
         with pytest.raises(GuestTimeout, match=r"used up its deadline of 0.05 s in `spin`, frame cam-1/1841"):
             looping.handle(FRAME)
+
+
+def test_an_endless_loop_ends_with_its_frame_when_that_comes_first(guest: LoadGuest) -> None:
+    spinning = guest(own_guest("(call $spin) i32.const 0", "(func $spin (loop (br 0)))"), limits=Limits(deadline_s=60))
+    with pytest.raises(GuestTimeout):
+        spinning.handle(replace(FRAME, ends_at_s=time.monotonic() + 0.05))
+    with pytest.raises(GuestTimeout):
+        spinning.handle(replace(FRAME, ends_at_s=0.0))
 
 
 def test_a_loop_of_host_calls_ends_at_its_deadline(guest: LoadGuest) -> None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
 from nearfield.clock import ManualClock
-from nearfield.errors import UsageError
+from nearfield.errors import TransportError, UsageError
 from nearfield.frame import Frame, Header
-from nearfield.sink import Sink
+from nearfield.sink import AsyncSink, Sink, SinkStatistics
+from nearfield.sink.duplicates import Duplicates, identity_of
 from tests.doubles import MemoryZipper
 
 HEADER = Header(tag=0x11, stream=1, sequence=3, captured_ns=1_000, sent_ns=2_000)
@@ -69,6 +71,108 @@ def test_slow_program_loses_the_oldest_and_is_told_how_many() -> None:
             zipper.session.deliver(KEY, b"%d" % number, HEADER.encode())
         assert sink.dropped == 3
         assert [frame.payload for frame in (sink.receive(0), sink.receive(0)) if frame] == [b"3", b"4"]
+
+
+def test_slow_program_is_told_why_frames_were_dropped_and_every_message_is_accounted_for() -> None:
+    zipper = MemoryZipper.observing()
+    with Sink(zipper.connection, queue=3, dedupe=True) as sink:
+        for sequence in (0, 1, 2, 3, 3):
+            zipper.session.deliver(KEY, b"", replace(HEADER, sequence=sequence).encode())
+        zipper.session.deliver(KEY, b"", b"broken")
+        assert sink.receive(0) is not None
+        assert sink.receive(0) is None
+        zipper.session.deliver(KEY, b"", replace(HEADER, sequence=4).encode())
+        assert sink.statistics() == SinkStatistics(
+            arrived=7, received=1, queued=1, dropped={"sink-slow": 3}, duplicates=1, malformed=1
+        )
+
+
+def test_sink_that_lost_nothing_names_no_reason() -> None:
+    with Sink(MemoryZipper.observing().connection) as sink:
+        assert sink.statistics().dropped == {}
+
+
+# Another source, incarnation, number, tag or part makes another frame; another time or hop does not.
+VARIANTS: list[tuple[str, dict[str, int]]] = [
+    ("cam", {}),
+    ("door", {}),
+    ("cam", {"stream": 2}),
+    ("cam", {"sequence": 4}),
+    ("cam", {"tag": 18}),
+    ("cam", {"part": 1}),
+]
+
+
+@pytest.mark.parametrize(("dedupe", "copies"), [(True, 1), (False, 3)])
+def test_frames_that_come_again_are_left_out_if_asked(dedupe: bool, copies: int) -> None:
+    zipper = MemoryZipper.observing()
+    with Sink(zipper.connection, dedupe=dedupe) as sink:
+        for sent_ns in range(3):
+            for origin, changes in VARIANTS:
+                header = replace(HEADER, sent_ns=sent_ns, **changes)
+                key = f"nearfield/default/frames/{header.tag}/line-{sent_ns}/{origin}"
+                zipper.session.deliver(key, b"", header.encode())
+        received = []
+        while (frame := sink.receive(0)) is not None:
+            received.append(identity_of(frame))
+        assert len(received) == copies * len(VARIANTS)
+        assert len(set(received)) == len(VARIANTS)
+        assert sink.statistics().duplicates == (3 - copies) * len(VARIANTS)
+
+
+def test_what_is_remembered_of_frames_is_bounded() -> None:
+    duplicates = Duplicates(capacity=3)
+    frames = [Frame("cam", "line-1", replace(HEADER, sequence=number), b"") for number in range(5)]
+    assert [duplicates.is_new(frame) for frame in frames[:4]] == [True] * 4
+    assert len(duplicates) == 3
+    assert not duplicates.is_new(frames[1])
+    assert duplicates.is_new(frames[4])
+    assert not duplicates.is_new(frames[1])  # seen lately, so remembered for longer
+    assert duplicates.is_new(frames[0])  # forgotten
+
+
+def test_time_limit_counts_once_however_many_messages_are_left_out() -> None:
+    zipper = MemoryZipper.observing()
+    with Sink(zipper.connection) as sink:
+        stop = threading.Event()
+
+        def disturb() -> None:
+            while not stop.wait(0.01):
+                zipper.session.deliver(KEY, b"", b"broken")
+
+        disturber = threading.Thread(target=disturb)
+        disturber.start()
+        try:
+            assert sink.receive(0.2) is None
+        finally:
+            stop.set()
+            disturber.join()
+
+
+def test_asynchronous_sink_receives_iterates_and_closes() -> None:
+    zipper = MemoryZipper.observing()
+
+    async def read() -> list[bytes]:
+        async with AsyncSink(zipper.connection, [0x11], dedupe=True) as sink:
+            for number in (0, 0, 1, 2):
+                zipper.session.deliver(KEY, b"%d" % number, replace(HEADER, sequence=number).encode())
+            first = await sink.receive(5)
+            assert first is not None
+            payloads = [first.payload]
+            async for frame in sink:
+                payloads.append(frame.payload)
+                if len(payloads) == 3:
+                    await sink.close()
+            assert sink.statistics().duplicates == 1
+        return payloads
+
+    assert asyncio.run(read()) == [b"0", b"1", b"2"]
+    assert zipper.session.is_closed
+
+
+def test_asynchronous_sink_that_was_not_entered_says_so() -> None:
+    with pytest.raises(TransportError, match=r"^the sink is not open; use `async with`$"):
+        AsyncSink(MemoryZipper.observing().connection).statistics()
 
 
 def test_iteration_ends_when_the_sink_is_closed() -> None:

@@ -10,9 +10,12 @@ import pytest
 
 from nearfield.clock import ManualClock
 from nearfield.errors import TransportError, UsageError
-from nearfield.frame import decode_header, keys
+from nearfield.frame import Header, decode_header, keys
 from nearfield.frame.control import Ack, encode
 from nearfield.source import Source
+from nearfield.source.allowance import LEAST_BYTES
+from nearfield.source.results import RESULTS_QUEUE
+from nearfield.transport import Lane
 from tests.doubles import MemoryZipper
 
 TAG, FREE_TAG = 0x10, 0x20
@@ -27,6 +30,7 @@ class Bench:
         self.clock = ManualClock()
         options = {"tag": TAG, "clock": self.clock} | options
         self.source = Source("cam", self.zipper.connection, **options)
+        self.session = self.zipper.session
 
     @property
     def sent(self) -> list[int]:
@@ -34,9 +38,14 @@ class Bench:
         frames = self.zipper.session.sent_to("nearfield/default/frames/*/line-1/cam")
         return [decode_header(frame.attachment).sequence for frame in frames]
 
-    def acknowledge(self, *sequences: int, stream: int | None = None) -> None:
+    def sent_to(self, zipper: str) -> list[int]:
+        """Those that entered at one zipper."""
+        frames = self.session.sent_to(f"nearfield/default/frames/*/{zipper}/cam")
+        return [decode_header(frame.attachment).sequence for frame in frames]
+
+    def acknowledge(self, *sequences: int, stream: int | None = None, zipper: str = "line-1") -> None:
         ack = Ack(stream=self.source.stream if stream is None else stream, epoch=5, released=list(sequences))
-        self.zipper.session.deliver(keys.acks("default", "line-1", "cam"), encode(ack))
+        self.session.deliver(keys.acks("default", zipper, "cam"), encode(ack))
 
 
 @pytest.fixture
@@ -99,12 +108,15 @@ def test_live_source_keeps_the_newest_of_the_frames_that_wait(opened: OpenBench,
     assert (statistics.offered, statistics.sent, statistics.released, statistics.unacknowledged) == (6, 3, 3, 0)
 
 
-def test_frame_that_waited_says_when_it_was_really_sent(opened: OpenBench, eventually: Eventually) -> None:
+def test_frame_that_waited_says_for_how_long_whatever_the_wall_clock_does(
+    opened: OpenBench, eventually: Eventually
+) -> None:
     bench = opened(window=1)
     bench.source.send(b"")
     bench.source.send(b"")
     captured_ns = bench.clock.wall_ns()
     bench.clock.advance(0.3)
+    bench.clock.jump_wall(-3600)
     bench.acknowledge(0)
     eventually(lambda: len(bench.sent) == 2)
     header = decode_header(bench.zipper.session.published[1].attachment)
@@ -132,6 +144,92 @@ def test_newer_frame_does_not_overtake_the_one_that_waited(
     gate.set()
     eventually(lambda: len(bench.sent) == 4)
     assert bench.sent == [0, 1, 2, 3]
+
+
+def test_each_tag_keeps_its_own_newest_frame(opened: OpenBench, eventually: Eventually) -> None:
+    bench = opened(window=1)
+    bench.zipper.say([TAG, FREE_TAG], epoch=5)
+    for tag in (TAG, TAG, FREE_TAG, TAG, FREE_TAG):
+        bench.source.send(b"", tag=tag)
+    assert bench.sent == [0]
+    bench.acknowledge(0)
+    eventually(lambda: bench.sent == [0, 3], "the newest of the tag that waited longest")
+    bench.acknowledge(3)
+    eventually(lambda: bench.sent == [0, 3, 4], "the newest of the other tag")
+    assert bench.source.statistics().replaced == 2
+
+
+def test_two_large_frames_are_on_their_way_while_the_line_is_quick_and_one_when_they_queue(
+    opened: OpenBench, eventually: Eventually
+) -> None:
+    bench = opened()
+    picture = bytes(LEAST_BYTES)
+
+    def ways() -> int:
+        """How many frames go out before one has to wait."""
+        before = bench.source.statistics().sent
+        for _ in range(4):
+            bench.source.send(picture)
+        return bench.source.statistics().sent - before
+
+    def all_confirmed_after(seconds: float) -> None:
+        bench.clock.advance(seconds)
+        while bench.source.in_flight:
+            bench.acknowledge(*bench.sent)
+
+    assert ways() == 2
+    all_confirmed_after(0.005)
+    assert ways() == 2
+    all_confirmed_after(0.2)
+    assert ways() == 1
+    all_confirmed_after(0.005)
+    assert ways() == 2
+
+
+def test_named_window_is_used_whatever_the_line_does(opened: OpenBench) -> None:
+    bench = opened(window=3)
+    for _ in range(5):
+        bench.source.send(bytes(LEAST_BYTES * 2))
+    assert bench.sent == [0, 1, 2]
+
+
+def test_frames_that_nobody_confirms_wait_for_the_answer_to_a_question_behind_them(
+    opened: OpenBench, eventually: Eventually
+) -> None:
+    bench = opened(tag=FREE_TAG)
+    for _ in range(6):
+        bench.source.send(bytes(LEAST_BYTES))
+    assert bench.sent == [0, 1]
+    ((key, answer, lane),) = bench.session.questions_behind
+    assert (key, lane) == (keys.hello("default", "router"), Lane.FRAMES)
+    answer()  # says that the first is through: it was asked behind that one
+    eventually(lambda: bench.sent == [0, 1, 5], "the newest of those that waited")
+    answer()  # a repetition says nothing
+    assert len(bench.session.questions_behind) == 2
+    bench.session.questions_behind[1][1]()
+    assert bench.source.send(bytes(LEAST_BYTES)) == 6
+    assert bench.sent == [0, 1, 5, 6]
+    statistics = bench.source.statistics()
+    assert (statistics.offered, statistics.sent, statistics.replaced) == (7, 4, 3)
+
+
+def test_small_frames_that_nobody_confirms_cost_no_question(opened: OpenBench) -> None:
+    bench = opened(tag=FREE_TAG)
+    for _ in range(1_000):
+        bench.source.send(b"x" * 64)
+    assert len(bench.sent) == 1_000
+    assert bench.session.questions_behind == []
+
+
+def test_question_that_is_never_answered_holds_a_live_source_up_for_a_second_only(
+    opened: OpenBench, eventually: Eventually
+) -> None:
+    bench = opened(tag=FREE_TAG)
+    for _ in range(3):
+        bench.source.send(bytes(2 * LEAST_BYTES))
+    assert bench.sent == [0]
+    bench.clock.advance(1.1)
+    eventually(lambda: bench.sent == [0, 2], "the frame that waited")
 
 
 def test_live_source_gives_up_what_is_not_confirmed_within_a_second(opened: OpenBench, eventually: Eventually) -> None:
@@ -249,7 +347,116 @@ def test_tags_that_come_to_be_observed_get_a_window(opened: OpenBench) -> None:
     assert bench.source.in_flight == 1
 
 
+def test_complete_source_moves_with_its_connection_and_repeats_everything_there(
+    opened: OpenBench, eventually: Eventually
+) -> None:
+    bench = opened(mode="complete", window=4)
+    bench.source.send(b"0")
+    bench.source.send(b"1")
+    bench.acknowledge(0)
+    bench.zipper.move("line-2", [], epoch=9)
+    eventually(lambda: bench.sent_to("line-2") == [1], "what was not confirmed")
+    bench.source.send(b"2")  # still observed: the function has only not joined there yet
+    assert bench.sent_to("line-2") == [1, 2]
+    assert bench.source.in_flight == 2
+    bench.acknowledge(1, 2, zipper="line-2")
+    assert bench.source.flush(5)
+    statistics = bench.source.statistics()
+    assert (statistics.sent, statistics.released, statistics.resent) == (3, 3, 1)
+
+
+def test_interrupted_connection_to_the_same_zipper_makes_a_complete_source_repeat_at_once(
+    opened: OpenBench, eventually: Eventually
+) -> None:
+    bench = opened(mode="complete")
+    bench.source.send(b"")
+    bench.zipper.move("line-1", [TAG], epoch=5)
+    eventually(lambda: bench.sent == [0, 0], "the frame once more")
+
+
 # ---- both
+
+
+@pytest.mark.parametrize("mode", ["live", "complete"])
+@pytest.mark.parametrize(
+    ("priority", "lane"), [("high", Lane.FRAMES_HIGH), ("normal", Lane.FRAMES), ("low", Lane.FRAMES_LOW)]
+)
+def test_priority_is_said_in_the_header_and_chooses_the_lane(
+    opened: OpenBench, mode: str, priority: str, lane: Lane
+) -> None:
+    bench = opened(mode=mode, priority=priority)
+    bench.source.send(b"")
+    (frame,) = bench.session.published
+    assert (decode_header(frame.attachment).priority, frame.lane) == (priority, lane)
+
+
+def test_idle_source_wakes_for_nothing_and_is_there_when_something_happens(
+    opened: OpenBench, eventually: Eventually
+) -> None:
+    bench = opened(mode="complete")
+    eventually(lambda: bench.source._keeper_sleeps, "the keeper sleeps")
+    bench.source.send(b"")
+    bench.clock.advance(1.1)
+    eventually(lambda: bench.sent == [0, 0], "the frame repeated")
+
+
+# ---- results
+
+
+def emitted(tag: int, stream: int, sequence: int, *, is_addressed: bool = False) -> bytes:
+    return Header(TAG, stream, sequence, 0, 0).emitted(tag, 0, 0, is_addressed=is_addressed).encode()
+
+
+def test_results_are_what_functions_made_of_this_sources_frames_or_addressed_to_it(opened: OpenBench) -> None:
+    bench = opened()
+    results = bench.source.results(timeout_s=0)
+    bench.source.send(b"a frame of its own")
+    key = "nearfield/default/frames/17/line-7/cam"
+    stream = bench.source.stream
+    bench.session.deliver(bench.session.published[0].key, b"own", bench.session.published[0].attachment)
+    bench.session.deliver(key, b"earlier incarnation", emitted(17, stream + 1, 0))
+    bench.session.deliver(key, b"broken", b"")
+    bench.session.deliver("nearfield/default/frames/17/line-7/other", b"another source", emitted(17, stream, 0))
+    bench.session.deliver(key, b"result", emitted(17, stream, 0))
+    bench.session.deliver(key, b"order", emitted(17, stream + 5, 3, is_addressed=True))
+    assert [(frame.payload, frame.zipper) for frame in results] == [(b"result", "line-7"), (b"order", "line-7")]
+
+
+def test_results_wait_from_the_first_call_on_and_the_oldest_give_way(opened: OpenBench) -> None:
+    bench = opened()
+    bench.source.results()
+    for number in range(RESULTS_QUEUE + 3):
+        bench.session.deliver("nearfield/default/frames/17/line-1/cam", b"", emitted(17, bench.source.stream, number))
+    assert bench.source.statistics().results_dropped == 3
+    assert [frame.sequence for frame in bench.source.results(0)] == list(range(3, RESULTS_QUEUE + 3))
+
+
+def test_results_end_when_the_source_is_closed(opened: OpenBench) -> None:
+    bench = opened()
+    results = bench.source.results()
+    bench.source.close()
+    assert list(results) == []
+    with pytest.raises(TransportError, match="is closed"):
+        bench.source.results()
+
+
+# ---- one connection for several
+
+
+def test_shared_connection_is_closed_with_its_last_user() -> None:
+    zipper = MemoryZipper.observing(TAG)
+    first, second = (Source(name, zipper.connection, tag=TAG) for name in ("first", "second"))
+    first.close()
+    first.close()
+    assert not zipper.session.is_closed
+    second.send(b"")
+    assert len(zipper.session.published) == 1
+    second.close()
+    assert zipper.session.is_closed
+    assert zipper.session.subscriptions == []
+
+
+# ---- what is refused
 
 
 def test_acknowledgements_of_another_incarnation_release_nothing(opened: OpenBench) -> None:
@@ -296,6 +503,7 @@ def test_closed_source_refuses_to_send(opened: OpenBench) -> None:
         ({"window": 65}, "window: got 65, expected 1 to 64 frames"),
         ({"tag": 0xF001}, "tag 0xf001 is reserved"),
         ({"tag": "x"}, "got 'x', expected a tag"),
+        ({"priority": "urgent"}, "priority: got 'urgent', expected one of normal, high, low"),
     ],
 )
 def test_source_that_cannot_work_is_refused(options: dict[str, Any], message: str) -> None:

@@ -67,6 +67,18 @@ def test_worker_that_cannot_work_is_not_started_again(
     assert caplog.messages == ["one: cannot run as configured (see above); not started again"]
 
 
+def test_worker_that_hangs_is_killed_and_started_again_and_no_other_process(
+    supervisor: Supervisor, eventually: Eventually
+) -> None:
+    supervisor.add("one", IDLE)
+    supervisor.poll()
+    pid = supervisor.pids()["one"]
+    assert not supervisor.kill(os.getpid())
+    assert supervisor.kill(pid)
+    eventually(lambda: supervisor.poll() or supervisor.pids().get("one", pid) != pid, "another process")
+    assert not is_alive(pid)
+
+
 def test_stop_ends_all_workers(supervisor: Supervisor) -> None:
     supervisor.add("one", IDLE)
     supervisor.add("two", IDLE)

@@ -11,7 +11,8 @@ from nearfield.clock import ManualClock
 from nearfield.frame import Header
 from nearfield.frame.control import Done, JoinRequest, Report, Status
 from nearfield.zipper import Dispatcher, GroupPolicy
-from nearfield.zipper.dispatcher import COMPLETE_QUEUE_FRAMES, MAX_HOPS
+from nearfield.zipper.dispatcher import MAX_HOPS
+from nearfield.zipper.group import COMPLETE_QUEUE_FRAMES
 
 TAG = 0x10
 LIVE = GroupPolicy("detect", frozenset({TAG}), queue=3)
@@ -21,9 +22,9 @@ COMPLETE = GroupPolicy("audit", frozenset({TAG}), mode="complete", queue=3)
 class Node:
     """A dispatcher, a clock, and short words for what happens to it."""
 
-    def __init__(self, *policies: GroupPolicy) -> None:
+    def __init__(self, *policies: GroupPolicy, queue_bytes: int = 2**20) -> None:
         self.clock = ManualClock()
-        self.dispatcher: Dispatcher[str] = Dispatcher(policies, epoch=7)
+        self.dispatcher: Dispatcher[str] = Dispatcher(policies, epoch=7, queue_bytes=queue_bytes)
 
     @property
     def now_ns(self) -> int:
@@ -33,20 +34,50 @@ class Node:
         request = JoinRequest(protocol=1, function=function, instance=instance, observe=list(observe), credits=credits)
         return self.dispatcher.join(request, self.now_ns)
 
-    def offer(self, *sequences: int, tag: int = TAG, origin: str = "cam", lag_s: float = 0, hops: int = 0) -> None:
+    def offer(
+        self,
+        *sequences: int,
+        tag: int = TAG,
+        origin: str = "cam",
+        hops: int = 0,
+        lag_s: float = 0,
+        deadline_s: float = 0,
+    ) -> None:
+        """Args:
+        lag_s: between capture and sending.
+        deadline_s: after capture; 0: none.
+        """
         for sequence in sequences:
             sent_ns = self.clock.wall_ns()
-            header = Header(tag, 1, sequence, sent_ns - round(lag_s * 1e9), sent_ns, hops=hops)
+            captured_ns = sent_ns - round(lag_s * 1e9)
+            deadline_ns = captured_ns + round(deadline_s * 1e9) if deadline_s else 0
+            header = Header(tag, 1, sequence, captured_ns, sent_ns, deadline_ns, hops=hops)
             self.dispatcher.offer(origin, header, f"{origin}/{sequence}", self.now_ns)
 
-    def report(self, instance: str, *done: int, holding: tuple[int, ...] = (), status: Status = "completed") -> bool:
-        entries = [Done(number, status, "why", 1_000_000) for number in done]
-        report = Report(instance=instance, epoch=7, received=0, holding=list(holding), done=entries)
+    def report(
+        self,
+        instance: str,
+        *done: int,
+        holding: tuple[int, ...] = (),
+        status: Status = "completed",
+        reason: str = "why",
+        busy_s: float = 0,
+    ) -> bool:
+        entries = [Done(number, status, reason, 1_000_000) for number in done]
+        busy_ms = round(busy_s * 1000)
+        report = Report(instance=instance, epoch=7, received=0, holding=list(holding), done=entries, busy_ms=busy_ms)
         return self.dispatcher.report(report, self.now_ns)
 
     def deliveries(self) -> list[tuple[str, str]]:
         """(instance, payload) of what is to be sent now."""
         return [(delivery.instance, delivery.item.payload) for delivery in self.dispatcher.take_deliveries()]
+
+    def letters(self) -> list[tuple[str, str, str, int]]:
+        """(function, payload, reason, attempts) of the dead letters to publish now."""
+        return [
+            (burial.function, burial.item.payload, burial.reason, burial.attempts)
+            for burial in self.dispatcher.take_burials()
+        ]
 
     def numbers(self) -> list[int]:
         return [delivery.number for delivery in self.dispatcher.take_deliveries()]
@@ -71,13 +102,39 @@ def test_each_group_gets_each_frame_once() -> None:
     assert node.deliveries() == [("d1", "cam/0"), ("a1", "cam/0")]
 
 
-def test_instance_with_most_credit_is_chosen_and_the_first_that_joined_when_equal() -> None:
+def test_instance_with_most_credit_is_chosen() -> None:
     node = Node(LIVE)
     node.join("small", credits=1)
     node.join("large", credits=3)
     node.offer(0, 1, 2, 3, 4)
     assert [instance for instance, _ in node.deliveries()] == ["large", "large", "small", "large"]
     assert node.group()["queued"] == 1
+
+
+def test_instances_with_equal_credit_take_turns() -> None:
+    node = Node(LIVE)
+    for name in ("d1", "d2", "d3"):
+        node.join(name)
+    chosen = []
+    for number in range(6):
+        node.offer(number)
+        ((instance, _),) = node.deliveries()
+        node.report(instance, number + 1)
+        chosen.append(instance)
+    assert chosen == ["d1", "d2", "d3", "d1", "d2", "d3"]
+
+
+def test_sources_take_turns_however_many_frames_one_has_waiting() -> None:
+    node = Node(replace(LIVE, queue=10))
+    node.offer(0, 1, 2, 3, origin="fast")
+    node.offer(0, origin="slow")
+    node.offer(0, 1, origin="other")
+    node.join("d1", credits=7)
+    assert [payload for _, payload in node.deliveries()] == [
+        *("fast/0", "slow/0", "other/0"),
+        *("fast/1", "other/1"),
+        *("fast/2", "fast/3"),
+    ]
 
 
 def test_frame_that_waits_goes_to_whoever_is_done_first() -> None:
@@ -183,6 +240,17 @@ def test_full_queue_drops_the_oldest() -> None:
     assert node.deliveries() == [("d1", "cam/2"), ("d1", "cam/3"), ("d1", "cam/4")]
 
 
+def test_overflow_takes_from_the_source_with_most_waiting() -> None:
+    node = Node(LIVE)
+    node.offer(0, 1, origin="fast")
+    node.offer(0, origin="slow")
+    node.offer(2, 3, 4, origin="fast")
+    node.join("d1", credits=3)
+    assert [payload for _, payload in node.deliveries()] == ["fast/3", "slow/0", "fast/4"]
+    assert node.group()["sources"]["fast"]["0x10"]["dropped"] == {"overflow": 3}
+    assert node.group()["sources"]["slow"]["0x10"]["dropped"] == {}
+
+
 def test_queue_keeps_its_bound_when_an_instance_gives_frames_back() -> None:
     node = Node(LIVE)
     node.join("d1", credits=2)
@@ -203,6 +271,80 @@ def test_frame_older_than_max_age_is_not_dispatched() -> None:
     node.join("d1", credits=3)
     assert node.deliveries() == [("d1", "cam/1")]
     assert node.group()["dropped"] == {"stale": 1}
+
+
+def test_frame_that_is_too_old_when_it_comes_is_dropped_at_once() -> None:
+    node = Node(replace(LIVE, max_age_ns=500_000_000))
+    node.offer(0, lag_s=0.5)
+    assert (node.group()["queued"], node.group()["dropped"]) == (0, {"stale": 1})
+
+
+def test_frame_that_grows_too_old_while_it_waits_is_dropped_though_nobody_takes_frames() -> None:
+    node = Node(replace(LIVE, max_age_ns=500_000_000))
+    node.offer(0)
+    node.clock.advance(0.5)
+    node.dispatcher.tick(node.now_ns)
+    assert (node.group()["queued"], node.group()["dropped"]) == (0, {"stale": 1})
+
+
+def test_a_stale_frame_does_not_use_up_its_sources_turn() -> None:
+    node = Node(replace(LIVE, max_age_ns=500_000_000))
+    node.offer(0, lag_s=0.4)
+    node.offer(1)
+    node.offer(0, origin="other")
+    node.clock.advance(0.2)
+    node.join("d1", credits=1)
+    assert node.deliveries() == [("d1", "cam/1")]
+
+
+@pytest.mark.parametrize("policy", [LIVE, COMPLETE], ids=["live", "complete"])
+def test_frame_past_its_deadline_is_dropped_in_either_mode(policy: GroupPolicy) -> None:
+    node = Node(policy)
+    node.offer(0, lag_s=0.1, deadline_s=0.1)
+    node.offer(1, lag_s=0.1, deadline_s=0.3)
+    node.offer(2)
+    node.clock.advance(0.2)
+    node.join("d1", policy.name, credits=3)
+    assert node.deliveries() == [("d1", "cam/2")]
+    assert node.group(policy.name)["dropped"] == {"stale": 2}
+    assert 0 in node.acks()[0][1]
+
+
+def test_delivery_says_how_long_the_frame_is_wanted_still() -> None:
+    node = Node(replace(LIVE, max_age_ns=500_000_000))
+    node.offer(0, lag_s=0.1)
+    node.offer(1, lag_s=0.1, deadline_s=0.25)
+    node.clock.advance(0.1)
+    node.join("d1", credits=3)
+    assert [delivery.remaining_us for delivery in node.dispatcher.take_deliveries()] == [300_000, 50_000]
+    node = Node(COMPLETE)
+    node.join("a1", "audit")
+    node.offer(0)
+    assert [delivery.remaining_us for delivery in node.dispatcher.take_deliveries()] == [0]
+
+
+def test_delivery_carries_the_frames_age_on_the_time_line_of_its_source() -> None:
+    node = Node(LIVE)
+    captured_ns = node.clock.wall_ns()
+    node.offer(0, lag_s=-0.1)  # captured 0.1 s after it was sent: that clock jumped
+    node.clock.advance(0.2)
+    node.clock.jump_wall(3600)
+    node.join("d1")
+    (delivery,) = node.dispatcher.take_deliveries()
+    assert delivery.sent_ns == captured_ns + 300_000_000
+
+
+def test_moments_beyond_what_a_header_holds_are_the_last_that_it_does() -> None:
+    node = Node(LIVE)
+    node.dispatcher.offer("cam", Header(TAG, 1, 0, 0, 2**64 - 1, 2**64 - 1), "cam/0", node.now_ns)
+    node.dispatcher.offer("cam", Header(TAG, 1, 1, 0, 0, 2**64 - 1), "cam/1", node.now_ns)
+    node.clock.advance(0.2)
+    node.join("d1", credits=2)
+    deliveries = node.dispatcher.take_deliveries()
+    assert [(delivery.item.payload, delivery.sent_ns) for delivery in deliveries] == [
+        ("cam/0", 2**64 - 1),
+        ("cam/1", 200_000_000),
+    ]
 
 
 def test_age_counts_the_time_between_capture_and_sending() -> None:
@@ -356,12 +498,245 @@ def test_ledger_says_what_became_of_each_frame() -> None:
         "in_flight": 3,
         "redelivered": 0,
         "instances": 1,
+        "stuck": 0,
         "handler_ms_mean": 1.0,
+        "sources": {
+            "cam": {
+                "0x10": {"received": 6, "completed": 1, "failed": {"why": 1}, "dropped": {"overflow": 1}, "open": 3}
+            }
+        },
     }
 
 
-def test_complete_queue_has_an_end_too() -> None:
+def test_reasons_from_instances_are_bounded_in_number_and_length() -> None:
+    node = Node(LIVE)
+    node.join("d1")
+    for number in range(70):
+        node.offer(number)
+        node.report("d1", number + 1, status="failed", reason=f"{number} " * 50)
+    failed = node.group()["failed"]
+    assert len(failed) == 65
+    assert failed["other"] == 6
+    assert max(map(len, failed)) == 64
+
+
+def test_sources_beyond_a_thousand_are_counted_together() -> None:
+    node = Node(LIVE)
+    for number in range(1_003):
+        node.offer(0, origin=f"cam-{number}")
+    sources = node.group()["sources"]
+    assert len(sources) == 1_001
+    assert sources["(others)"]["0x10"]["received"] == 3
+
+
+def test_ledger_without_sources_is_small() -> None:
+    node = Node(LIVE)
+    node.offer(0)
+    assert "sources" not in node.dispatcher.snapshot(sources=False)["groups"]["detect"]
+
+
+# ---- what waits is bounded
+
+
+def test_emitted_frames_that_find_no_room_in_a_complete_queue_push_others_out() -> None:
     node = Node(replace(COMPLETE, queue=1))
     for sequence in range(COMPLETE_QUEUE_FRAMES + 2):
         node.offer(sequence, hops=1)
     assert (node.group("audit")["queued"], node.group("audit")["dropped"]) == (COMPLETE_QUEUE_FRAMES, {"overflow": 2})
+
+
+def test_frame_of_a_source_that_finds_no_room_in_a_complete_queue_is_refused_until_there_is() -> None:
+    node = Node(COMPLETE, LIVE)
+    node.offer(*range(COMPLETE_QUEUE_FRAMES))
+    node.offer(9_999)
+    assert node.dispatcher.snapshot()["ingress"]["rejected"] == {"overflow": 1}
+    assert node.group("audit")["dropped"] == {}
+    assert node.acks() == []
+    node.join("a1", "audit")
+    node.offer(9_999)  # sent again
+    assert (node.group("audit")["received"], node.group("audit")["queued"]) == (
+        COMPLETE_QUEUE_FRAMES + 1,
+        COMPLETE_QUEUE_FRAMES,
+    )
+
+
+def test_bytes_that_wait_are_bounded_and_the_largest_live_queue_gives_way() -> None:
+    node = Node(
+        replace(LIVE, queue=100), replace(LIVE, name="other", observe=frozenset({TAG + 1}), queue=100), queue_bytes=32
+    )
+    node.offer(0, 1, 2, 3, 4)  # five bytes each
+    node.offer(10, tag=TAG + 1)
+    assert node.group()["dropped"] == {}
+    node.offer(11, tag=TAG + 1)
+    assert (node.group()["dropped"], node.group("other")["dropped"]) == ({"overflow": 1}, {})
+
+
+def test_live_frames_give_way_to_those_that_must_be_kept() -> None:
+    node = Node(replace(COMPLETE, observe=frozenset({TAG + 1})), replace(LIVE, queue=100), queue_bytes=12)
+    node.offer(0)
+    node.offer(1, 2, tag=TAG + 1)
+    assert (node.group()["dropped"], node.group("audit")["queued"]) == ({"overflow": 1}, 2)
+    node.offer(3, tag=TAG + 1)
+    assert (node.group("audit")["queued"], node.group("audit")["dropped"]) == (2, {})
+    assert node.dispatcher.snapshot()["ingress"]["rejected"] == {"overflow": 1}
+
+
+def test_a_single_frame_always_finds_room() -> None:
+    node = Node(COMPLETE, queue_bytes=1)
+    node.offer(0)
+    assert node.group("audit")["queued"] == 1
+
+
+# ---- order
+
+
+ORDERED = replace(COMPLETE, order="source")
+
+
+def test_frames_of_one_source_go_to_one_instance_while_it_holds_any() -> None:
+    node = Node(ORDERED)
+    node.join("a1", "audit", credits=2)
+    node.join("a2", "audit", credits=2)
+    node.offer(0, 1, 2)
+    node.offer(0, 1, origin="other")
+    assert node.deliveries() == [("a1", "cam/0"), ("a1", "cam/1"), ("a2", "other/0"), ("a2", "other/1")]
+    node.report("a2", 3)
+    assert node.deliveries() == []
+    node.report("a1", 1)
+    assert node.deliveries() == [("a1", "cam/2")]
+    node.report("a1", 2, 5)
+    node.offer(2, origin="other")
+    assert node.deliveries() == [("a2", "other/2")]
+    node.offer(3)
+    assert node.deliveries() == [("a1", "cam/3")]
+
+
+def test_delivery_names_the_one_before_it_where_order_matters() -> None:
+    node = Node(ORDERED)
+    node.join("a1", "audit", credits=4)
+    node.offer(0, 1)
+    node.offer(0, origin="other")
+    node.offer(2)
+    assert [(d.number, d.after) for d in node.dispatcher.take_deliveries()] == [(1, 0), (2, 1), (3, 0), (4, 2)]
+    node = Node(COMPLETE)
+    node.join("a1", "audit", credits=4)
+    node.offer(0, 1)
+    assert [(d.after, d.is_ordered) for d in node.dispatcher.take_deliveries()] == [(0, False)] * 2
+
+
+def test_what_followed_a_lost_delivery_comes_again_behind_it() -> None:
+    node = Node(ORDERED)
+    node.join("a1", "audit", credits=4)
+    node.offer(0)
+    node.offer(0, origin="other")
+    node.deliveries()
+    node.clock.advance(1.05)
+    node.offer(1)
+    node.deliveries()
+    node.clock.advance(0.05)
+    node.report("a1", holding=(2,))
+    assert node.deliveries() == [("a1", "cam/0"), ("a1", "cam/1")]
+    assert node.group("audit")["redelivered"] == 2
+
+
+def test_source_that_waits_for_its_instance_holds_nobody_up() -> None:
+    node = Node(ORDERED)
+    node.join("a1", "audit", credits=1)
+    node.offer(0, 1)
+    node.offer(0, origin="other")
+    node.join("a2", "audit", credits=1)
+    assert node.deliveries() == [("a1", "cam/0"), ("a2", "other/0")]
+    assert node.group("audit")["queued"] == 1
+
+
+# ---- instances that hang
+
+
+def test_instance_that_is_at_one_frame_for_too_long_loses_its_frames_and_gets_no_more() -> None:
+    node = Node(replace(COMPLETE, timeout_ns=1_000_000_000))
+    node.join("a1", "audit", credits=2)
+    node.offer(0, 1)
+    node.deliveries()
+    node.clock.advance(1)
+    node.report("a1", holding=(1, 2), busy_s=1)
+    assert node.dispatcher.take_stuck() == []
+    node.clock.advance(0.1)
+    assert node.report("a1", holding=(1, 2), busy_s=1.1)
+    assert [stuck.instance for stuck in node.dispatcher.take_stuck()] == ["a1"]
+    assert node.deliveries() == []
+    assert (node.group("audit")["queued"], node.group("audit")["stuck"]) == (2, 1)
+    node.join("a2", "audit", credits=2)
+    assert node.deliveries() == [("a2", "cam/0"), ("a2", "cam/1")]
+
+
+def test_stuck_instance_that_goes_on_is_asked_to_join_again() -> None:
+    node = Node(replace(COMPLETE, timeout_ns=1_000_000_000))
+    node.join("a1", "audit")
+    node.offer(0)
+    (number,) = node.numbers()
+    node.clock.advance(2)
+    node.report("a1", holding=(number,), busy_s=2)
+    assert node.report("a1", holding=(number,), busy_s=2.5)
+    assert not node.report("a1", number)
+    assert (node.group("audit")["completed"], node.group("audit")["instances"]) == (0, 0)
+    node.join("a1", "audit")
+    assert node.deliveries() == [("a1", "cam/0")]
+
+
+def test_only_the_frame_at_hand_is_held_against_when_an_instance_is_lost() -> None:
+    node = Node(replace(COMPLETE, retries=1, dead_letter=0x20))
+    node.offer(0, 1)
+    for number in range(2):
+        node.join(f"a{number}", "audit", credits=2)
+        node.dispatcher.leave(f"a{number}", "instance-lost")
+    assert node.group("audit")["dropped"] == {"instance-lost": 1}
+    assert node.letters() == [("audit", "cam/0", "instance-lost", 2)]
+    for number in range(2, 4):
+        node.join(f"a{number}", "audit", credits=2)
+        node.dispatcher.leave(f"a{number}", "instance-lost")
+    assert node.letters() == [("audit", "cam/1", "instance-lost", 2)]
+
+
+def test_frame_that_came_while_the_instance_hung_already_was_not_tried() -> None:
+    node = Node(replace(COMPLETE, retries=0, timeout_ns=1_000_000_000))
+    node.join("a1", "audit")
+    node.offer(0)
+    node.clock.advance(0.4)
+    node.report("a1", holding=(1,), busy_s=5)  # it hangs since before it joined again
+    assert (node.group("audit")["queued"], node.group("audit")["dropped"]) == (1, {})
+
+
+# ---- dead letters
+
+
+def test_frame_that_its_handler_fails_on_becomes_a_dead_letter_at_once() -> None:
+    node = Node(replace(COMPLETE, dead_letter=0x20), replace(COMPLETE, name="silent"))
+    node.join("a1", "audit")
+    node.join("s1", "silent")
+    node.offer(0)
+    node.report("a1", 1, status="failed", reason="handler")
+    node.report("s1", 2, status="failed", reason="handler")
+    (burial,) = node.dispatcher.take_burials()
+    assert (burial.function, burial.tag, burial.reason, burial.attempts) == ("audit", 0x20, "handler", 1)
+    assert node.acks() == [("cam", [0])]
+
+
+def test_live_function_buries_what_it_failed_on_but_not_what_it_drops_by_design() -> None:
+    node = Node(replace(LIVE, queue=1, dead_letter=0x20, max_age_ns=500_000_000))
+    node.offer(0, 1)
+    node.clock.advance(0.5)
+    node.dispatcher.tick(node.now_ns)
+    assert node.group()["dropped"] == {"overflow": 1, "stale": 1}
+    assert node.letters() == []
+    node.offer(2)
+    node.join("d1")
+    node.report("d1", 1, status="failed", reason="trapped")
+    assert node.letters() == [("detect", "cam/2", "trapped", 1)]
+
+
+def test_complete_function_buries_a_frame_whose_deadline_passed() -> None:
+    node = Node(replace(COMPLETE, dead_letter=0x20))
+    node.offer(0, deadline_s=0.1)
+    node.clock.advance(0.1)
+    node.dispatcher.tick(node.now_ns)
+    assert node.letters() == [("audit", "cam/0", "stale", 0)]

@@ -16,8 +16,8 @@ def due(known: Streams) -> dict[str, list[int]]:
 def test_frame_that_no_group_keeps_is_released_at_once() -> None:
     known = Streams()
     stream = known.of("cam", 1)
-    assert stream.admit(0)
-    stream.hold(0, 0)
+    assert stream.is_new(0)
+    stream.admit(0, 0)
     assert due(known) == {"cam": [0]}
     assert due(known) == {}
 
@@ -25,8 +25,7 @@ def test_frame_that_no_group_keeps_is_released_at_once() -> None:
 def test_frame_is_released_when_the_last_group_settled_it() -> None:
     known = Streams()
     stream = known.of("cam", 1)
-    stream.admit(0)
-    stream.hold(0, 2)
+    stream.admit(0, 2)
     stream.settle(0)
     assert due(known) == {}
     stream.settle(0)
@@ -42,13 +41,12 @@ def test_settling_what_is_not_held_changes_nothing() -> None:
 def test_duplicate_is_refused_and_acknowledged_again_only_when_it_was_released() -> None:
     known = Streams()
     stream = known.of("cam", 1)
-    stream.admit(0)
-    stream.hold(0, 1)
-    assert not stream.admit(0)
+    stream.admit(0, 1)
+    assert not stream.is_new(0)
     assert due(known) == {}
     stream.settle(0)
     due(known)
-    assert not stream.admit(0)
+    assert not stream.is_new(0)
     assert due(known) == {"cam": [0, 0]}
 
 
@@ -56,28 +54,32 @@ def test_acknowledgement_repeats_the_latest_so_that_a_lost_one_is_repaired() -> 
     known = Streams()
     stream = known.of("cam", 1)
     for sequence in range(ACK_HISTORY + 10):
-        stream.admit(sequence)
-        stream.hold(sequence, 0)
+        stream.admit(sequence, 0)
     assert due(known) == {"cam": list(range(10, ACK_HISTORY + 10))}
 
 
 def test_frames_may_come_in_any_order() -> None:
     stream = Streams().of("cam", 1)
-    assert [stream.admit(sequence) for sequence in (5, 3, 4, 3)] == [True, True, True, False]
+    new = []
+    for sequence in (5, 3, 4, 3):
+        new.append(stream.is_new(sequence))
+        stream.admit(sequence, 1)
+    assert new == [True, True, True, False]
 
 
 def test_what_is_older_than_the_window_counts_as_seen() -> None:
     stream = Streams().of("cam", 1)
     for sequence in range(DUPLICATE_WINDOW + 1):
-        assert stream.admit(sequence)
-    assert not stream.admit(0)
-    assert stream.admit(DUPLICATE_WINDOW + 1)
+        assert stream.is_new(sequence)
+        stream.admit(sequence, 1)
+    assert not stream.is_new(0)
+    assert stream.is_new(DUPLICATE_WINDOW + 1)
 
 
 def test_two_incarnations_of_one_source_are_apart() -> None:
     known = Streams()
-    assert known.of("cam", 1).admit(0)
-    assert known.of("cam", 2).admit(0)
+    known.of("cam", 1).admit(0, 1)
+    assert known.of("cam", 2).is_new(0)
     assert known.find("cam", 1) is known.of("cam", 1)
     assert known.find("cam", 3) is None
 
@@ -97,9 +99,7 @@ def test_streams_whose_frames_are_held_are_kept_and_so_is_the_newest(monkeypatch
     known = Streams()
     for origin in "ab":
         stream = known.of(origin, 1)
-        stream.admit(0)
-        stream.hold(0, 1)
+        stream.admit(0, 1)
     newest = known.of("c", 1)
-    newest.admit(0)
-    newest.hold(0, 1)
+    newest.admit(0, 1)
     assert all(known.find(origin, 1) is not None for origin in "abc")

@@ -1,0 +1,39 @@
+"""From a message as it arrived to a frame."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from nearfield.errors import RemoteProtocolError
+from nearfield.frame.frame import Frame
+from nearfield.frame.header import Header, decode_header
+from nearfield.frame.keys import FrameKey, parse_frame_key
+
+
+class Copyable(Protocol):
+    """A payload that has not been copied yet."""
+
+    def to_bytes(self) -> bytes: ...
+
+
+def read_envelope(key: str, attachment: bytes) -> tuple[FrameKey, Header]:
+    """What key and attachment of a message say.
+
+    Raises:
+        RemoteProtocolError: no frame's key, no header, or the two name different tags.
+    """
+    frame_key = parse_frame_key(key)
+    header = decode_header(attachment)
+    if header.tag != frame_key.tag:
+        raise RemoteProtocolError(f"header: got tag {header.tag}, expected {frame_key.tag} as in the key")
+    return frame_key, header
+
+
+def read_frame(key: str, payload: Copyable, attachment: bytes) -> Frame:
+    """A received message as a frame.
+
+    Raises:
+        RemoteProtocolError: see `read_envelope`.
+    """
+    frame_key, header = read_envelope(key, attachment)
+    return Frame(frame_key.origin, frame_key.zipper, header, payload.to_bytes())

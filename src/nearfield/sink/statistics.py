@@ -1,0 +1,29 @@
+"""What a sink counts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+SINK_SLOW = "sink-slow"
+"""Why a sink drops frames: the program takes them more slowly than they come."""
+
+
+@dataclass(frozen=True, slots=True)
+class SinkStatistics:
+    """Counts since the sink opened. `arrived = received + dropped + duplicates + malformed + those that wait`.
+
+    Attributes:
+        arrived: messages that reached this process.
+        received: frames that the program took.
+        queued: messages that wait for it.
+        dropped: by reason; the only one is "sink-slow".
+        duplicates: frames left out because they came before (`dedupe`).
+        malformed: messages that were no frames.
+    """
+
+    arrived: int
+    received: int
+    queued: int
+    dropped: dict[str, int]
+    duplicates: int
+    malformed: int

@@ -1,0 +1,110 @@
+"""The instances of a group as the dispatcher sees them, ordered by how many more frames each takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Generic
+
+from nearfield.zipper.item import Item, PayloadType
+
+
+@dataclass(slots=True, eq=False)
+class Instance(Generic[PayloadType]):
+    """One worker.
+
+    Attributes:
+        credits: frames it takes at a time.
+        last_report_ns: monotonic.
+        pid: of its process, as it says.
+        concurrency: frames that it has at hand at a time.
+        is_stuck: it is at one frame for too long, and gets no others.
+        in_flight: by delivery number, oldest first: the frame, and when it was handed out.
+    """
+
+    name: str
+    credits: int
+    last_report_ns: int
+    pid: int = 0
+    concurrency: int = 1
+    is_stuck: bool = False
+    in_flight: dict[int, tuple[Item[PayloadType], int]] = field(default_factory=dict)
+
+    @property
+    def free(self) -> int:
+        """Frames that it takes at this moment."""
+        return 0 if self.is_stuck else self.credits - len(self.in_flight)
+
+
+class Instances(Generic[PayloadType]):
+    """All instances of a group. Handing out and settling cost the same for any number of them."""
+
+    __slots__ = ("_by_free", "_by_name", "_most")
+
+    def __init__(self) -> None:
+        self._by_name: dict[str, Instance[PayloadType]] = {}
+        # Those with credit left, by how much; the first of each was chosen longest ago.
+        self._by_free: dict[int, dict[Instance[PayloadType], None]] = {}
+        self._most = 0
+
+    def __len__(self) -> int:
+        return len(self._by_name)
+
+    def __iter__(self) -> Iterator[Instance[PayloadType]]:
+        return iter(self._by_name.values())
+
+    def __getitem__(self, name: str) -> Instance[PayloadType]:
+        return self._by_name[name]
+
+    def add(self, instance: Instance[PayloadType]) -> None:
+        self._by_name[instance.name] = instance
+        self._moved(instance, 0, instance.free)
+
+    def remove(self, name: str) -> Instance[PayloadType]:
+        instance = self._by_name.pop(name)
+        self._moved(instance, instance.free, 0)
+        return instance
+
+    def in_flight(self) -> int:
+        """Frames handed out to all of them together."""
+        return sum(len(instance.in_flight) for instance in self)
+
+    def most_free(self) -> Instance[PayloadType] | None:
+        """The instance with most credit left, in turn when several have as much. None when all are busy."""
+        if not self._most:
+            return None
+        return next(iter(self._by_free[self._most]))
+
+    def hand_out(self, instance: Instance[PayloadType], number: int, item: Item[PayloadType], now_ns: int) -> None:
+        """Note that `instance` was given a frame."""
+        before = instance.free
+        instance.in_flight[number] = (item, now_ns)
+        self._moved(instance, before, before - 1)
+
+    def take_back(self, instance: Instance[PayloadType], number: int) -> Item[PayloadType] | None:
+        """Note that `instance` is through with a delivery. None: it does not hold it, or no longer."""
+        entry = instance.in_flight.pop(number, None)
+        if entry is None:
+            return None
+        after = instance.free
+        self._moved(instance, after - 1, after)
+        return entry[0]
+
+    def bench(self, instance: Instance[PayloadType]) -> None:
+        """Take all deliveries from an instance, and give it no more."""
+        self._moved(instance, instance.free, 0)
+        instance.is_stuck = True
+        instance.in_flight.clear()
+
+    def _moved(self, instance: Instance[PayloadType], before: int, after: int) -> None:
+        if after > 0:
+            self._by_free.setdefault(after, {})[instance] = None
+            if after > self._most:
+                self._most = after
+        if before > 0:
+            equals = self._by_free[before]
+            del equals[instance]
+            if not equals:
+                del self._by_free[before]
+                while self._most and self._most not in self._by_free:
+                    self._most -= 1

@@ -1,0 +1,54 @@
+"""Events on their way to the dispatcher's thread."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from nearfield.zipper import inbox
+from nearfield.zipper.inbox import Inbox
+
+
+def nothing(now_ns: int) -> None: ...
+
+
+def test_events_come_out_in_order() -> None:
+    box, seen = Inbox(100), []
+    box.put(lambda now_ns: seen.append(("event", now_ns)))
+    assert box.put_frame(lambda now_ns: seen.append(("frame", now_ns)), 5)
+    for now_ns in (1, 2):
+        event = box.take()
+        assert event is not None
+        event(now_ns)
+    assert seen == [("event", 1), ("frame", 2)]
+    assert box.take() is None
+
+
+def test_frames_are_refused_beyond_so_many_bytes_until_some_are_taken() -> None:
+    box = Inbox(10)
+    assert [box.put_frame(nothing, size) for size in (6, 4, 1, 0)] == [True, True, False, True]
+    box.take()
+    assert [box.put_frame(nothing, size) for size in (7, 6)] == [False, True]
+
+
+def test_a_single_frame_finds_room_however_large() -> None:
+    box = Inbox(10)
+    assert box.put_frame(nothing, 11)
+    assert not box.put_frame(nothing, 1)
+
+
+def test_frames_are_refused_beyond_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inbox, "INBOX_FRAMES", 2)
+    box = Inbox(10)
+    assert [box.put_frame(nothing, 1) for _ in range(3)] == [True, True, False]
+    box.put(nothing)  # what is no frame always goes in
+    assert [box.take() for _ in range(4)] == [nothing, nothing, nothing, None]
+
+
+def test_taking_waits_until_it_is_woken() -> None:
+    box = Inbox(10)
+    thread = threading.Timer(0.01, lambda: box.put(None))
+    thread.start()
+    assert box.take(timeout_s=10) is None
+    thread.join()
