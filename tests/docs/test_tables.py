@@ -94,8 +94,7 @@ def written(field: Any) -> str | None:
 
 def test_readme_lists_every_field_of_a_workflow() -> None:
     documented = {name for name, _ in documented_fields()}
-    # `peers` is refused in this version.
-    assert documented == {name for name, _ in schema_fields()} - {"peers"}
+    assert documented == {name for name, _ in schema_fields()}
 
 
 def test_defaults_in_the_readme_are_those_of_the_schema() -> None:

@@ -144,6 +144,7 @@ class DispatcherMachine(RuleBasedStateMachine):
         self.unfinished: dict[str, int] = {}
         self.released: set[str] = set()
         self.due: set[str] = set()
+        self.removed: dict[str, GroupModel] = {}
         self.letters: Counter[tuple[str, str, str]] = Counter()
         self.numbers: dict[str, set[int]] = {name: set() for name in INSTANCES}
         self.accepted = self.duplicates = 0
@@ -245,8 +246,11 @@ class DispatcherMachine(RuleBasedStateMachine):
 
     @rule(function=st.sampled_from([*FIXED, "asker"]), name=st.sampled_from(INSTANCES), credits=st.integers(1, 3))
     def join(self, function: str, name: str, credits: int) -> None:
-        group = self.groups[function]
+        group = self.groups.get(function)
         asked = [4] if function == "asker" else []
+        if group is None:
+            assert self.dispatcher.join(self.request(function, name, credits, asked), self.now_ns) is not None
+            return
         assert self.dispatcher.join(self.request(function, name, credits, asked), self.now_ns) is None
         self.model_leave(name, "replaced")
         if function == "asker":
@@ -256,13 +260,36 @@ class DispatcherMachine(RuleBasedStateMachine):
         self.dispatcher.pump_all(self.now_ns)
         self.follow()
 
+    @rule(function=st.sampled_from(["live-1", "both-12", "complete-2", "ordered-5"]))
+    def remove(self, function: str) -> None:
+        """All that a function has is dropped, counted and released; its instances are not known any more."""
+        group = self.groups.pop(function, None)
+        assert self.dispatcher.remove_group(function) == (group is not None)
+        if group is not None:
+            held = [frame for holding in group.holding.values() for frame, _ in holding.values()]
+            for frame in held + [frame for line in group.waiting.values() for frame in line]:
+                self.model_settle(group, frame, "dropped", "removed")
+            self.removed[function] = group
+            group.waiting, group.holding, group.bound, group.arrived = {}, {}, {}, {}
+            group.passed, group.stuck = {}, set()
+        self.follow()
+
+    @rule(function=st.sampled_from(["live-1", "both-12", "complete-2", "ordered-5"]), retries=st.integers(0, 2))
+    def add(self, function: str, retries: int) -> None:
+        """A function comes back and goes on counting, or gets other settings."""
+        group = self.groups.get(function) or self.removed.pop(function)
+        group.policy = replace(group.policy, retries=retries)
+        self.groups[function] = group
+        self.dispatcher.add_group(group.policy, self.now_ns)
+        self.follow()
+
     @rule(name=st.sampled_from(INSTANCES), case=st.sampled_from(["unknown", "mismatch", "credits", "name"]))
     def join_in_vain(self, name: str, case: str) -> None:
         request = {
             "unknown": self.request("nobody", name, 1, []),
-            "mismatch": self.request("live-1", name, 1, [1, 2]),
-            "credits": self.request("live-1", name, 0, []),
-            "name": self.request("live-1", f"{name}/*", 1, []),
+            "mismatch": self.request("live-3", name, 1, [1, 2]),
+            "credits": self.request("live-3", name, 0, []),
+            "name": self.request("live-3", f"{name}/*", 1, []),
         }[case]
         assert self.dispatcher.join(request, self.now_ns) is not None
         self.follow()
@@ -513,6 +540,12 @@ class DispatcherMachine(RuleBasedStateMachine):
             "duplicates": self.duplicates,
             "rejected": self.rejected,
         }
+        assert set(snapshot["removed"]) == set(self.removed)
+        for name, group in self.removed.items():
+            past = snapshot["removed"][name]
+            settled = past["completed"] + sum(past["failed"].values()) + sum(past["dropped"].values())
+            assert past["received"] == settled == group.received.total()
+        assert list(snapshot["groups"]) == list(self.groups)
         for name, group in self.groups.items():
             ledger = snapshot["groups"][name]
             in_flight = sum(map(len, group.holding.values()))

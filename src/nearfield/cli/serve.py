@@ -22,8 +22,10 @@ from nearfield.transport import (
     Identity,
     StateDirectory,
     check_listenable,
+    ensure_local_identity,
     ensure_server_certificate,
     load_identity,
+    parse_address,
 )
 from nearfield.zipper import GroupPolicy, StuckInstance, Zipper, ZipperSettings, account
 
@@ -71,6 +73,8 @@ def serve(
             listen=[address],
             identity=configured or ensure_server_certificate(StateDirectory.from_environment(), [address.host]),
             policies=[policy_of(function) for function in workflow.functions],
+            peers=[parse_address(peer) for peer in workflow.peers],
+            client=configured or ensure_local_identity(StateDirectory.from_environment()),
             max_payload_bytes=workflow.limits.max_payload_bytes,
             queue_bytes=workflow.limits.queue_bytes,
             on_stuck=stuck.put,
@@ -142,10 +146,10 @@ def _configured_identity(workflow: Workflow) -> Identity | None:
     files = workflow.certificates
     if files is None:
         return None
-    # The workers that we start present the same certificate, as clients.
-    starts_workers = any(function.run is not None for function in workflow.functions)
+    # The workers that we start present the same certificate, as clients; and so do we to other zippers.
+    is_client = bool(workflow.peers) or any(function.run is not None for function in workflow.functions)
     return load_identity(
-        files.ca, files.certificate, files.key, purposes=["server", "client"] if starts_workers else ["server"]
+        files.ca, files.certificate, files.key, purposes=["server", "client"] if is_client else ["server"]
     )
 
 

@@ -209,7 +209,8 @@ class Workflow(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     Attributes:
         host: address or name to listen on.
         models: by name; the first is also the default one.
-        peers: other zippers.
+        peers: other zippers, with which this one forms a mesh; it is enough when one of two names the other. Every
+            zipper of a mesh needs a name of its own.
         namespace: keeps workflows apart that share a mesh.
         certificates: None: the local development authority.
     """

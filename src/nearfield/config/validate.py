@@ -198,8 +198,8 @@ def _check_peers(workflow: Workflow, check: _Check) -> None:
         problem = peer_problem(peer)
         if problem is not None:
             check.error(("peers", index), problem)
-    if workflow.peers:
-        check.error(("peers",), "not supported by this version; zippers do not form a mesh yet, so leave `peers` out")
+        elif peer in workflow.peers[:index]:
+            check.error(("peers", index), f"got `{peer}` twice, expected each zipper once")
 
 
 def _format_tags(tags: set[int]) -> str:

@@ -109,6 +109,59 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     busy_ms: int = 0
 
 
+class GroupOffer(msgspec.Struct, frozen=True, kw_only=True):
+    """What a zipper says of one function that is running there.
+
+    Attributes:
+        free: frames that its instances take at once at this moment.
+        observe: its tags.
+        mode, queue, max_age_ns, retries, order, dead_letter: the function's delivery, for zippers whose workflow does
+            not name it.
+    """
+
+    free: int
+    observe: list[int]
+    mode: Literal["live", "complete"] = "live"
+    queue: int = 8
+    max_age_ns: int | None = None
+    retries: int = 2
+    order: Literal["none", "source"] = "none"
+    dead_letter: int | None = None
+
+
+class Heard(msgspec.Struct, frozen=True, kw_only=True):
+    """What a zipper heard of another one.
+
+    Attributes:
+        epoch: of that other one.
+        stamp_ns: of its latest `Capacity`.
+        held_ns: time since that arrived.
+        received: highest number of a delivery from it. Those up to it are part of what is taken, not of what is free.
+    """
+
+    epoch: int
+    stamp_ns: int
+    held_ns: int
+    received: int = 0
+
+
+class Capacity(msgspec.Struct, frozen=True, kw_only=True):
+    """A zipper to its peers, four times a second: what it could do for them.
+
+    Attributes:
+        stamp_ns: by a clock that only the sender reads; it comes back in `Heard`, which gives the round trip.
+        heard: by zipper.
+        groups: by function.
+    """
+
+    protocol: int
+    zipper: str
+    epoch: int
+    stamp_ns: int
+    heard: dict[str, Heard] = {}
+    groups: dict[str, GroupOffer] = {}
+
+
 class Ack(msgspec.Struct, frozen=True, kw_only=True):
     """The zipper to a source: these frames need not be kept any longer.
 

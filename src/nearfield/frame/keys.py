@@ -12,6 +12,10 @@
 ``nearfield/<ns>/ledger/<z>``                   query: the ledger as it stands
 ``nearfield/<ns>/state/<z>``                    observed tags, published whenever they change
 ``nearfield/<ns>/alive/<z>/<instance>``         liveliness token of an instance
+``nearfield/<ns>/zippers/<z>``                  liveliness token of a zipper
+``nearfield/<ns>/capacity/<z>``                 how many frames of others a zipper takes
+``nearfield/<ns>/forward/<z>/<from>/<function>``  a frame handed to another zipper
+``nearfield/<ns>/forwarded/<z>/<peer>``         what a peer finished of the frames that z handed to it
 ==========================================  ========================================================
 """
 
@@ -100,6 +104,22 @@ def ledger(namespace: str, zipper: str) -> str:
 
 def state(namespace: str, zipper: str) -> str:
     return f"{ROOT}/{namespace}/state/{zipper}"
+
+
+def zipper_alive(namespace: str, zipper: str = "*") -> str:
+    return f"{ROOT}/{namespace}/zippers/{zipper}"
+
+
+def capacity(namespace: str, zipper: str = "*") -> str:
+    return f"{ROOT}/{namespace}/capacity/{zipper}"
+
+
+def forward(namespace: str, zipper: str, sender: str = "*", function: str = "*") -> str:
+    return f"{ROOT}/{namespace}/forward/{zipper}/{sender}/{function}"
+
+
+def forwarded(namespace: str, zipper: str, peer: str = "*") -> str:
+    return f"{ROOT}/{namespace}/forwarded/{zipper}/{peer}"
 
 
 def alive(namespace: str, zipper: str, instance: str = "*") -> str:

@@ -245,18 +245,28 @@ class Session:
         self.close()
 
 
-def open_router(listen: Sequence[Address], identity: Identity) -> Session:
+def open_router(
+    listen: Sequence[Address],
+    identity: Identity,
+    peers: Sequence[Address] = (),
+    client: Identity | None = None,
+) -> Session:
     """Open the session of a zipper, listening at each address over QUIC, and over TLS on TCP at the same port number.
 
     Clients use QUIC only. The TCP listener lets a client that was refused find out why (see `diagnosis`): QUIC
     through zenoh reports any TLS problem as a timeout.
+
+    Args:
+        peers: other routers, with which this one forms a mesh. They need not be there yet.
+        client: certificates to show them; None: `identity`.
 
     Raises:
         TransportError: an address cannot be bound.
     """
     endpoints = [endpoint for address in listen for endpoint in (address.quic, address.tls)]
     try:
-        return Session(zenoh.open(_config(router_settings(endpoints, identity))))
+        settings = router_settings(endpoints, identity, [peer.quic for peer in peers], client)
+        return Session(zenoh.open(_config(settings)))
     except zenoh.ZError as error:
         addresses = ", ".join(map(str, listen))
         raise TransportError(

@@ -24,19 +24,35 @@ WAIT_BEFORE_DROP_US = 50_000
 MAX_MESSAGE_BYTES = 256 * 1024 * 1024
 
 
-def router_settings(listen: Sequence[str], identity: Identity) -> dict[str, Any]:
-    """Settings of a zipper's session: a full router that listens on `listen`, with mutual TLS."""
+def router_settings(
+    listen: Sequence[str], identity: Identity, peers: Sequence[str] = (), client: Identity | None = None
+) -> dict[str, Any]:
+    """Settings of a zipper's session: a full router with mutual TLS.
+
+    Args:
+        listen: endpoints to listen on.
+        identity: presented to those that connect.
+        peers: endpoints of other routers to connect to, again and again until they answer.
+        client: presented to these; None: `identity` as well.
+    """
+    outgoing = client or identity
     settings = _shared(identity)
     settings |= {
         "mode": "router",
         "listen/endpoints": list(listen),
         "listen/exit_on_failure": True,
-        "connect/endpoints": [],
+        "connect/endpoints": list(peers),
+        # For ever, and in the background: opening the session does not wait for peers that are not there yet.
+        "connect/timeout_ms": -1,
+        "connect/exit_on_failure": False,
+        "connect/retry": {"period_init_ms": 500, "period_max_ms": 2_000, "period_increase_factor": 2},
         "transport/unicast/accept_timeout": 3_000,
         "transport/unicast/accept_pending": 100,
         "transport/unicast/max_sessions": 1_000,
         "transport/link/tls/listen_certificate": str(identity.certificate_path),
         "transport/link/tls/listen_private_key": str(identity.key_path),
+        "transport/link/tls/connect_certificate": str(outgoing.certificate_path),
+        "transport/link/tls/connect_private_key": str(outgoing.key_path),
     }
     return settings
 

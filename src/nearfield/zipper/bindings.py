@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Generic
 
 from nearfield.zipper.instances import Instance
-from nearfield.zipper.item import PayloadType
+from nearfield.zipper.item import Item, PayloadType
 
 
 @dataclass(slots=True, eq=False)
@@ -29,24 +29,26 @@ class Bindings(Generic[PayloadType]):
         binding = self._by_origin.get(origin)
         return None if binding is None else binding.instance
 
-    def bind(self, origin: str, instance: Instance[PayloadType], number: int) -> int:
-        """Note that a frame of `origin` was handed out under a delivery number.
+    def bind(self, item: Item[PayloadType], instance: Instance[PayloadType], number: int) -> int:
+        """Note that a frame was handed out under a delivery number.
 
         Returns:
             The number of the delivery before it, among those since the source was bound; 0: it is the first.
         """
-        binding = self._by_origin.get(origin)
+        item.is_bound = True
+        binding = self._by_origin.get(item.origin)
         if binding is None:
-            self._by_origin[origin] = _Binding(instance, 1, number)
+            self._by_origin[item.origin] = _Binding(instance, 1, number)
             return 0
         before, binding.latest = binding.latest, number
         binding.in_flight += 1
         return before
 
-    def unbind(self, origin: str) -> None:
-        """Note that a frame of `origin` is not in flight any more."""
-        binding = self._by_origin.get(origin)
-        if binding is not None:
+    def unbind(self, item: Item[PayloadType]) -> None:
+        """Note that a frame is not in flight any more."""
+        if item.is_bound:
+            item.is_bound = False
+            binding = self._by_origin[item.origin]
             binding.in_flight -= 1
             if not binding.in_flight:
-                del self._by_origin[origin]
+                del self._by_origin[item.origin]

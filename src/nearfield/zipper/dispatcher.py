@@ -1,7 +1,7 @@
 """The dispatcher's decisions: which instance gets which frame. No I/O, no clock of its own, no threads.
 
-Events go in as method calls with the present time; `take_deliveries` and `take_acks` give what is to be sent. The
-caller calls from one thread.
+Events go in as method calls with the present time; the `take_` methods give what is to be sent. The caller calls from
+one thread.
 """
 
 from __future__ import annotations
@@ -9,12 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Generic
 
-from nearfield.frame import MAX_TAG, RESERVED_TAGS, Header, format_tag, is_name
-from nearfield.frame.control import MAX_CREDITS, Ack, JoinRequest, Report
+from nearfield.frame import Header
+from nearfield.frame.control import Ack, JoinRequest, Report
+from nearfield.zipper.admission import refusal
 from nearfield.zipper.fair_queue import Room
 from nearfield.zipper.group import Group
+from nearfield.zipper.groups import Groups
 from nearfield.zipper.item import Item, PayloadType
 from nearfield.zipper.ledger import IngressLedger
+from nearfield.zipper.neighbours import Neighbours
 from nearfield.zipper.outbox import Burial, Delivery, Outbox, StuckInstance
 from nearfield.zipper.policy import GroupPolicy
 from nearfield.zipper.streams import Streams
@@ -33,19 +36,26 @@ class Dispatcher(Generic[PayloadType]):
     Args:
         policies: one for each function that may join.
         epoch: identifies this incarnation of the zipper.
+        name: of the zipper, for its peers.
         queue_bytes: of the payloads that wait, in all groups together.
+
+    Attributes:
+        ingress: counts frames that enter here.
+        neighbours: decisions about other zippers.
     """
 
-    def __init__(self, policies: Iterable[GroupPolicy], epoch: int, *, queue_bytes: int = QUEUE_BYTES) -> None:
+    def __init__(
+        self, policies: Iterable[GroupPolicy], epoch: int, *, name: str = "", queue_bytes: int = QUEUE_BYTES
+    ) -> None:
         self.epoch = epoch
         self.ingress = IngressLedger()
         self._streams = Streams()
         self._room = Room(queue_bytes)
         self._outbox: Outbox[PayloadType] = Outbox(self._release)
-        self._groups: dict[str, Group[PayloadType]] = {p.name: Group(p, self._room, self._outbox) for p in policies}
-        self._by_tag: dict[int, list[Group[PayloadType]]] = {}
+        self._groups: Groups[PayloadType] = Groups(policies, self._room, self._outbox)
         self._group_of_instance: dict[str, Group[PayloadType]] = {}
-        self._index_tags()
+        self.neighbours: Neighbours[PayloadType] = Neighbours(name, epoch, self._groups, self._room)
+        self._outbox.finish = self.neighbours.peers.finish
 
     # ---- what goes out
 
@@ -72,9 +82,14 @@ class Dispatcher(Generic[PayloadType]):
         ]
 
     @property
+    def routes_version(self) -> int:
+        """Grows whenever `observed` may have changed."""
+        return self._groups.version
+
+    @property
     def observed(self) -> list[int]:
         """Tags that some group observes, ascending."""
-        return sorted(self._by_tag)
+        return sorted(self._groups.routes)
 
     def tags_of(self, function: str) -> list[int]:
         """Tags that a group observes, ascending."""
@@ -89,38 +104,65 @@ class Dispatcher(Generic[PayloadType]):
         return {
             "epoch": self.epoch,
             "ingress": self.ingress.snapshot(),
-            "groups": {name: group.snapshot(sources=sources) for name, group in self._groups.items()},
+            "groups": {group.policy.name: group.snapshot(sources=sources) for group in self._groups},
+            "removed": {name: ledger.total.snapshot() for name, ledger in self._groups.past.items()},
         }
+
+    # ---- functions
+
+    def set_policies(self, policies: Iterable[GroupPolicy], now_ns: int) -> None:
+        """The functions of the workflow from now on.
+
+        Those that are new are added, those that are gone removed. What waits and what is in flight of the others is
+        kept, and treated as their new policies say.
+        """
+        wanted = {policy.name: policy for policy in policies}
+        for name in [group.policy.name for group in self._groups if not group.is_remote]:
+            if name not in wanted:
+                self.remove_group(name)
+        for policy in wanted.values():
+            self.add_group(policy, now_ns)
+
+    def add_group(self, policy: GroupPolicy, now_ns: int) -> None:
+        """A function that may join, or another policy for one."""
+        group = self._groups.get(policy.name)
+        if group is None:
+            self._groups.add(policy)
+        else:
+            group.set_policy(policy)
+            group.pump(now_ns)
+        self._groups.index()
+
+    def remove_group(self, name: str) -> bool:
+        """Forget a function with its instances. False: there is none.
+
+        What waits and what is in flight is dropped, counted as "removed".
+        """
+        group = self._groups.get(name)
+        if group is None or group.is_remote:
+            return False
+        for instance in [instance.name for instance in group.instances]:
+            self._group_of_instance.pop(instance)
+        group.clear("removed")
+        self._groups.remove(name)
+        self._groups.index()
+        return True
 
     # ---- instances
 
     def join(self, request: JoinRequest, now_ns: int) -> str | None:
         """Admit an instance. Returns None, or why it is refused."""
         group = self._groups.get(request.function)
-        if group is None:
-            known = ", ".join(f"`{name}`" for name in self._groups) or "none"
-            return f"function `{request.function}` is not in this zipper's workflow; listed there: {known}"
-        if not is_name(request.instance):
-            return f"instance name: got {request.instance[:80]!r}, expected a name, which becomes part of a key"
-        asked = frozenset(request.observe)
-        if invalid := [tag for tag in asked if not 0 <= tag <= MAX_TAG]:
-            return f"observe: got {invalid[0]}, expected tags from 0 to {MAX_TAG}"
-        if not (asked or group.observe):
-            return f"function `{request.function}` observes no tag: neither the workflow nor the function names one"
-        if asked and group.observe and asked != group.observe:
-            return (
-                f"function `{request.function}` observes {_tags(group.observe)} at this zipper, "
-                f"but the instance asks for {_tags(asked)}"
-            )
-        if reserved := [tag for tag in asked if tag in RESERVED_TAGS]:
-            return f"function `{request.function}` asks for reserved tags {_tags(reserved)}"
-        for name, count in (("credits", request.credits), ("concurrency", request.concurrency)):
-            if not 1 <= count <= MAX_CREDITS:
-                return f"{name}: got {count}, expected 1 to {MAX_CREDITS}"
+        if group is not None and group.is_remote:
+            group = None
+        known = [group.policy.name for group in self._groups if not group.is_remote]
+        if why := refusal(request, None if group is None else group.observe, known):
+            return why
+        assert group is not None
         self.leave(request.instance, "replaced")
-        if asked and not group.observe:
-            group.observe = asked
-            self._index_tags()
+        if not group.observe:
+            group.observe = frozenset(request.observe)
+            self._groups.index()
         self._group_of_instance[request.instance] = group
         group.join(request, now_ns)
         return None
@@ -150,8 +192,8 @@ class Dispatcher(Generic[PayloadType]):
 
     def offer(self, origin: str, header: Header, payload: PayloadType, now_ns: int) -> None:
         """Take a frame in and queue it for each group that observes its tag."""
-        groups = self._by_tag.get(header.tag)
-        if groups is None:
+        route = self._groups.routes.get(header.tag)
+        if route is None:
             self.reject("unobserved")
             return
         if header.hops >= MAX_HOPS:
@@ -163,15 +205,15 @@ class Dispatcher(Generic[PayloadType]):
             if not stream.is_new(header.sequence):
                 self.ingress.duplicates += 1
                 return
-            keepers = sum(group.keeps_all for group in groups)
-            if keepers and self._is_full(groups, size):
+            if route.keepers and self._is_full(route.keepers, size):
                 self.reject("overflow")
                 return
-            stream.admit(header.sequence, keepers)
+            stream.admit(header.sequence, len(route.keepers))
         self.ingress.accepted += 1
-        for group in groups:
+        for group in route.groups:
             group.offer(origin, header, payload, size, now_ns)
-        self._make_room()
+        if self._room.used_bytes > self._room.limit_bytes:
+            self._make_room()
 
     def reject(self, reason: str) -> None:
         """Count a frame that reaches no group."""
@@ -181,52 +223,43 @@ class Dispatcher(Generic[PayloadType]):
         """Regular upkeep, about twice a second. Returns the instances given up because they fell silent."""
         silent = [
             instance.name
-            for group in self._groups.values()
+            for group in self._groups
             for instance in group.instances
             if now_ns - instance.last_report_ns > SILENCE_TIMEOUT_NS
         ]
         for name in silent:
             self.leave(name, "instance-silent")
-        for group in self._groups.values():
+        for group in self._groups:
             group.expire(now_ns)
         self.pump_all(now_ns)
         return silent
 
     def pump_all(self, now_ns: int) -> None:
         """Dispatch what can be dispatched."""
-        for group in self._groups.values():
+        for group in self._groups:
             group.pump(now_ns)
 
-    # ---- inner decisions
+    # ---- inside
 
-    def _index_tags(self) -> None:
-        self._by_tag = {}
-        for group in self._groups.values():
-            for tag in group.observe:
-                self._by_tag.setdefault(tag, []).append(group)
-
-    def _is_full(self, groups: Sequence[Group[PayloadType]], size: int) -> bool:
+    def _is_full(self, keepers: Sequence[Group[PayloadType]], size: int) -> bool:
         """Whether a frame must be refused, since a group that keeps all has no room. Its source sends it again."""
-        if any(group.keeps_all and group.is_full for group in groups):
-            return True
+        for group in keepers:
+            if group.is_full:
+                return True
         return not self._room.fits(size) and self._droppable() is None
 
     def _droppable(self) -> Group[PayloadType] | None:
         """The live group with most bytes waiting."""
-        live = (group for group in self._groups.values() if not group.keeps_all and group.queue)
+        live = (group for group in self._groups if not group.keeps_all and group.queue)
         return max(live, key=lambda group: group.queue.size_bytes, default=None)
 
     def _make_room(self) -> None:
         """Keep the bound on bytes: the largest queue gives way, of `live` functions before those that keep all."""
         while self._room.is_exceeded:
-            group = self._droppable() or max(self._groups.values(), key=lambda group: group.queue.size_bytes)
+            group = self._droppable() or max(self._groups, key=lambda group: group.queue.size_bytes)
             group.drop_waiting("overflow")
 
     def _release(self, item: Item[PayloadType]) -> None:
         stream = self._streams.find(item.origin, item.header.stream)
         if stream is not None:
             stream.settle(item.header.sequence)
-
-
-def _tags(tags: Iterable[int]) -> str:
-    return ", ".join(format_tag(tag) for tag in sorted(tags)) or "none"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Generic
 
 from nearfield.zipper.item import NEVER_NS, Item, PayloadType
@@ -32,7 +32,7 @@ class Room:
 class FairQueue(Generic[PayloadType]):
     """First in, first out for each origin, and round robin between origins.
 
-    Each operation but `take_expired` costs the same for any number of frames and origins.
+    Each operation but `take` and `take_expired` costs the same for any number of frames and origins.
 
     Attributes:
         size_bytes: of the payloads that wait.
@@ -148,18 +148,21 @@ class FairQueue(Generic[PayloadType]):
 
     def take_expired(self, now_ns: int) -> list[Item[PayloadType]]:
         """Take every frame that nobody wants any more. Looks at all of them, if any can expire."""
-        if not self._may_expire:
-            return []
-        expired = [item for item in self if item.expires_ns <= now_ns]
-        for origin in {item.origin: None for item in expired}:
+        return self.take(lambda item: item.expires_ns <= now_ns) if self._may_expire else []
+
+    def take(self, is_wanted: Callable[[Item[PayloadType]], bool]) -> list[Item[PayloadType]]:
+        """Take every frame that `is_wanted`. Looks at all of them."""
+        taken = [item for item in self if is_wanted(item)]
+        chosen = set(map(id, taken))
+        for origin in {item.origin: None for item in taken}:
             line = self._lines[origin]
             for _ in range(len(line)):  # once around, so that those which stay keep their order
                 item = line.popleft()
                 line.append(item)
-                if item.expires_ns <= now_ns:
+                if id(item) in chosen:
                     line.pop()
                     self._left(item, line)
-        return expired
+        return taken
 
     def _entered(self, item: Item[PayloadType], length: int) -> None:
         self._count += 1

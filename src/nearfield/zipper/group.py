@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from operator import itemgetter
 from typing import Any, Generic
 
 from nearfield.frame import Header, format_tag
@@ -10,9 +11,10 @@ from nearfield.frame.control import JoinRequest, Report
 from nearfield.zipper.bindings import Bindings
 from nearfield.zipper.fair_queue import FairQueue, Room
 from nearfield.zipper.instances import Instance, Instances
-from nearfield.zipper.item import NEVER_NS, Item, PayloadType, expiry_ns
+from nearfield.zipper.item import NEVER_NS, Item, PayloadType, Ticket, expiry_ns
 from nearfield.zipper.outbox import Delivery, Outbox, StuckInstance
 from nearfield.zipper.outcomes import Outcomes
+from nearfield.zipper.peer_links import PeerLinks
 from nearfield.zipper.policy import GroupPolicy
 
 # A delivery that the instance has not seen this long after it was sent got lost on the way.
@@ -27,13 +29,20 @@ class Group(Generic[PayloadType]):
 
     Attributes:
         observe: tags; empty until the first instance names them, when the workflow does not.
+        peers: other zippers where the function runs too.
+        is_remote: it is not in this zipper's workflow, and runs elsewhere only.
     """
 
-    def __init__(self, policy: GroupPolicy, room: Room, outbox: Outbox[PayloadType]) -> None:
+    def __init__(
+        self, policy: GroupPolicy, room: Room, outbox: Outbox[PayloadType], *, is_remote: bool = False
+    ) -> None:
         self.policy = policy
+        self._is_ordered = policy.order == "source"
         self.observe = policy.observe
         self.queue: FairQueue[PayloadType] = FairQueue(room)
         self.instances: Instances[PayloadType] = Instances()
+        self.peers: PeerLinks[PayloadType] = PeerLinks()
+        self.is_remote = is_remote
         self.outcomes: Outcomes[PayloadType] = Outcomes(policy, outbox)
         self._outbox = outbox
         self._bindings: Bindings[PayloadType] = Bindings()
@@ -48,18 +57,54 @@ class Group(Generic[PayloadType]):
         """Whether a frame that comes now would push another one out."""
         return len(self.queue) >= self._limit
 
+    @property
+    def can_work(self) -> bool:
+        """Whether an instance here takes frames, now or later."""
+        return any(not instance.is_stuck for instance in self.instances)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no frame waits or is in flight."""
+        return not self.queue and not self.in_flight()
+
+    def in_flight(self) -> int:
+        """Frames handed out, to instances here and to peers."""
+        return self.instances.in_flight() + self.peers.in_flight()
+
     # ---- frames
 
     def offer(self, origin: str, header: Header, payload: PayloadType, size: int, now_ns: int) -> None:
-        """Take a frame in."""
+        """Take a frame in that entered here."""
         policy = self.policy
         is_complete = policy.mode == "complete"
         expires_ns = expiry_ns(header, None if is_complete else policy.max_age_ns, now_ns)
         account = self.outcomes.ledger.receive(origin, header.tag)
-        item = Item(origin, header, payload, size, account, now_ns, expires_ns, is_complete and header.hops == 0)
-        if expires_ns <= now_ns:
+        is_held = is_complete and header.hops == 0
+        self._admit(Item(origin, header, payload, size, account, now_ns, None, expires_ns, is_held), now_ns)
+
+    def take_over(
+        self,
+        origin: str,
+        header: Header,
+        payload: PayloadType,
+        size: int,
+        ticket: Ticket,
+        remaining_us: int,
+        now_ns: int,
+    ) -> None:
+        """Take a frame in that a peer handed over."""
+        ledger, policy = self.outcomes.ledger, self.policy
+        expires_ns = expiry_ns(header, None if policy.mode == "complete" else policy.max_age_ns, now_ns)
+        if remaining_us:
+            expires_ns = min(expires_ns, now_ns + remaining_us * 1_000)
+        account = ledger.receive(origin, header.tag)
+        ledger.from_peers += 1
+        self._admit(Item(origin, header, payload, size, account, now_ns, ticket, expires_ns), now_ns)
+
+    def _admit(self, item: Item[PayloadType], now_ns: int) -> None:
+        if item.expires_ns <= now_ns:
             self.outcomes.drop(item, "stale")
-        elif policy.order == "none" and not self.queue and (instance := self.instances.most_free()) is not None:
+        elif not self._is_ordered and not self.queue and (instance := self.instances.most_free()) is not None:
             self._deliver(item, instance, now_ns)
         else:
             self.queue.push(item)
@@ -72,6 +117,11 @@ class Group(Generic[PayloadType]):
             instance = bindings.instance_of(item.origin) if bindings else None
             if instance is None:
                 instance = self.instances.most_free()
+            if instance is None and self.peers:
+                instance = self.peers.nearest()
+                if instance is not None and item.via is not None:
+                    queue.park(self.instances)  # never handed on twice
+                    continue
             if instance is None:
                 break
             if item.expires_ns <= now_ns:
@@ -92,6 +142,59 @@ class Group(Generic[PayloadType]):
         """Drop the oldest frame of the origin with most waiting. Only when one waits."""
         self.outcomes.drop(self.queue.pop_oldest_of_longest(), reason)
 
+    def send_back(self) -> None:
+        """What peers handed over and nobody here can handle goes back to them."""
+        for item in self.queue.take(lambda item: item.via is not None) if self.queue else []:
+            self.outcomes.drop(item, "returned")
+
+    def clear(self, reason: str) -> None:
+        """Drop all that waits and is in flight, and forget the instances."""
+        for instance in [*self.instances, *self.peers]:
+            for item, _ in instance.in_flight.values():
+                self.outcomes.drop(item, reason)
+        for item in self.queue.take(lambda item: True):
+            self.outcomes.drop(item, reason)
+        self.instances = Instances()
+        self.peers = PeerLinks()
+        self._bindings = Bindings()
+
+    def set_policy(self, policy: GroupPolicy, *, is_remote: bool = False) -> None:
+        """Treat frames in another way from now on."""
+        self.policy = self.outcomes.policy = policy
+        self.observe = policy.observe or self.observe
+        self._is_ordered = policy.order == "source"
+        self.is_remote = self.is_remote and is_remote
+
+    # ---- peers
+
+    def lose_peer(self, name: str) -> None:
+        """A peer is gone. Call `pump` afterwards to give what it had to others."""
+        link = self.peers.get(name)
+        if link is not None:
+            self.peers.remove(name)
+            # It was not tried: no frame ends a zipper.
+            self._give_back(link, [(item, False) for item, _ in link.in_flight.values()], "peer-lost")
+
+    def report_of_peer(self, link: Instance[PayloadType], report: Report, now_ns: int) -> None:
+        """Take in what a peer says that holds frames of this group."""
+        refused: dict[int, Item[PayloadType]] = {}
+        for done in report.done:
+            if done.delivery not in link.in_flight:
+                continue
+            item = self.peers.take_back(link, done.delivery)
+            if done.status == "dropped" and self.outcomes.is_refusal(done.reason):
+                refused[done.delivery] = item
+            else:
+                self._bindings.unbind(item)
+                self.outcomes.settle(item, done)
+        if refused:
+            self._take_refused(link, refused)
+        if link.in_flight:
+            self._recover_lost(link, report.holding, now_ns)
+        if self.queue:
+            self.queue.unpark(link)
+            self.pump(now_ns)
+
     # ---- instances
 
     def join(self, request: JoinRequest, now_ns: int) -> None:
@@ -99,6 +202,7 @@ class Group(Generic[PayloadType]):
         self.instances.add(
             Instance(request.instance, request.credits, now_ns, pid=request.pid, concurrency=request.concurrency)
         )
+        self.queue.unpark(self.instances)
         self.pump(now_ns)
 
     def leave(self, name: str, reason: str) -> None:
@@ -114,16 +218,20 @@ class Group(Generic[PayloadType]):
         if instance.is_stuck:
             # Once it goes on, it must forget what was taken from it.
             return busy_ns > self.policy.timeout_ns
+        in_flight = instance.in_flight
         for done in report.done:
-            item = self.instances.take_back(instance, done.delivery)
-            if item is not None:
-                self._bindings.unbind(item.origin)
+            if done.delivery in in_flight:
+                item = self.instances.take_back(instance, done.delivery)
+                self._bindings.unbind(item)
                 self.outcomes.settle(item, done)
-        self._recover_lost(instance, report.holding, now_ns)
+        if in_flight:
+            self._recover_lost(instance, report.holding, now_ns)
         if busy_ns > self.policy.timeout_ns:
             self._fence(instance, busy_ns, now_ns)
-        self.queue.unpark(instance)
-        self.pump(now_ns)
+        if self.queue:
+            self.queue.unpark(instance)
+            self.queue.unpark(self.instances)
+            self.pump(now_ns)
         return True
 
     def snapshot(self, *, sources: bool = True) -> dict[str, Any]:
@@ -134,8 +242,10 @@ class Group(Generic[PayloadType]):
             "mode": self.policy.mode,
             **ledger.total.snapshot(),
             "queued": len(self.queue),
-            "in_flight": self.instances.in_flight(),
+            "in_flight": self.in_flight(),
             "redelivered": ledger.redelivered,
+            "forwarded": ledger.forwarded,
+            "from_peers": ledger.from_peers,
             "instances": len(self.instances),
             "stuck": sum(instance.is_stuck for instance in self.instances),
             "handler_ms_mean": ledger.handler_ms_mean,
@@ -156,26 +266,37 @@ class Group(Generic[PayloadType]):
         item.deliveries += 1
         number = outbox.next_number
         outbox.next_number = number + 1
-        self.instances.hand_out(instance, number, item, now_ns)
-        is_ordered = self.policy.order == "source"
-        after = self._bindings.bind(item.origin, instance, number) if is_ordered else 0
+        if instance.is_peer:
+            self.outcomes.ledger.forwarded += 1
+            self.peers.hand_out(instance, number, item, now_ns)
+        else:
+            self.instances.hand_out(instance, number, item, now_ns)
+        is_ordered = self._is_ordered
+        after = self._bindings.bind(item, instance, number) if is_ordered else 0
         outbox.deliveries.append(
-            Delivery(instance.name, number, item, after, is_ordered, item.sent_ns(now_ns), item.remaining_us(now_ns))
+            Delivery(self.policy.name, instance.name, instance.is_peer, number, item, after, is_ordered, now_ns)
         )
 
+    def _take_refused(self, link: Instance[PayloadType], refused: dict[int, Item[PayloadType]]) -> None:
+        """A peer has no place for some frames, nor for those that must follow them."""
+        link.credits = 0  # until it speaks again
+        if self._is_ordered:
+            origins = {item.origin for item in refused.values()}
+            for number in [number for number, (item, _) in link.in_flight.items() if item.origin in origins]:
+                refused[number] = self.peers.take_back(link, number)
+        self._give_back(link, [(item, False) for _, item in sorted(refused.items(), key=itemgetter(0))], "")
+
     def _recover_lost(self, instance: Instance[PayloadType], holding: Iterable[int], now_ns: int) -> None:
-        for _, sent_ns in instance.in_flight.values():
-            if now_ns - sent_ns <= TRANSIT_TIMEOUT_NS:
-                return  # the oldest one; the others were sent later
-            break
+        if now_ns - instance.oldest_ns <= TRANSIT_TIMEOUT_NS:
+            return
         held = set(holding)
         missing = {number: entry for number, entry in instance.in_flight.items() if number not in held}
         lost = {number for number, (_, sent_ns) in missing.items() if now_ns - sent_ns > TRANSIT_TIMEOUT_NS}
         # Where order matters, the instance handles none of those that followed a lost one of the same source.
-        origins = {missing[number][0].origin for number in lost} if self.policy.order == "source" else set()
+        origins = {missing[number][0].origin for number in lost} if self._is_ordered else set()
         taken = {number: item for number, (item, _) in missing.items() if number in lost or item.origin in origins}
         for number in taken:
-            self.instances.take_back(instance, number)
+            (self.peers if instance.is_peer else self.instances).take_back(instance, number)
         self._give_back(instance, [(item, number in lost) for number, item in taken.items()], "lost-in-transit")
 
     def _fence(self, instance: Instance[PayloadType], busy_ns: int, now_ns: int) -> None:
@@ -208,7 +329,7 @@ class Group(Generic[PayloadType]):
             entries: oldest first, with whether that counts as a try.
         """
         for item, _ in entries:
-            self._bindings.unbind(item.origin)
+            self._bindings.unbind(item)
         self.queue.unpark(instance)
         for item, was_tried in reversed(entries):
             item.tries += was_tried

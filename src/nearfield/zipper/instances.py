@@ -19,6 +19,7 @@ class Instance(Generic[PayloadType]):
         pid: of its process, as it says.
         concurrency: frames that it has at hand at a time.
         is_stuck: it is at one frame for too long, and gets no others.
+        is_peer: it stands for another zipper, `round_trip_ns` away.
         in_flight: by delivery number, oldest first: the frame, and when it was handed out.
     """
 
@@ -28,7 +29,14 @@ class Instance(Generic[PayloadType]):
     pid: int = 0
     concurrency: int = 1
     is_stuck: bool = False
+    is_peer: bool = False
+    round_trip_ns: int = 0
     in_flight: dict[int, tuple[Item[PayloadType], int]] = field(default_factory=dict)
+
+    @property
+    def oldest_ns(self) -> int:
+        """When the oldest frame that it holds was handed out. Only when it holds any."""
+        return next(iter(self.in_flight.values()))[1]
 
     @property
     def free(self) -> int:
@@ -81,14 +89,12 @@ class Instances(Generic[PayloadType]):
         instance.in_flight[number] = (item, now_ns)
         self._moved(instance, before, before - 1)
 
-    def take_back(self, instance: Instance[PayloadType], number: int) -> Item[PayloadType] | None:
-        """Note that `instance` is through with a delivery. None: it does not hold it, or no longer."""
-        entry = instance.in_flight.pop(number, None)
-        if entry is None:
-            return None
+    def take_back(self, instance: Instance[PayloadType], number: int) -> Item[PayloadType]:
+        """Note that `instance` is through with a delivery that it holds."""
+        item, _ = instance.in_flight.pop(number)
         after = instance.free
         self._moved(instance, after - 1, after)
-        return entry[0]
+        return item
 
     def bench(self, instance: Instance[PayloadType]) -> None:
         """Take all deliveries from an instance, and give it no more."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sized
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from nearfield.frame import Header
 from nearfield.frame.header import later
@@ -16,14 +16,24 @@ PayloadType = TypeVar("PayloadType", bound=Sized)
 NEVER_NS = 1 << 63
 
 
+class Ticket(NamedTuple):
+    """A frame that another zipper handed over: that zipper's name and epoch, and its number for the delivery."""
+
+    peer: str
+    epoch: int
+    number: int
+
+
 @dataclass(slots=True, eq=False)
 class Item(Generic[PayloadType]):
     """Attributes:
     size: bytes of the payload.
     account: where its end is counted.
     received_ns: monotonic, when it came to this zipper.
+    via: another zipper handed it over under this ticket, and is told how it ends.
     expires_ns: monotonic, after which nobody wants it any more; `NEVER_NS`: always wanted.
     is_held: its source keeps it until this group is through with it.
+    is_bound: it is in flight, and its source bound to where it is.
     deliveries: how often it was handed out.
     tries: how many instances were lost with it.
     """
@@ -34,8 +44,10 @@ class Item(Generic[PayloadType]):
     size: int
     account: Account
     received_ns: int
+    via: Ticket | None = None
     expires_ns: int = NEVER_NS
     is_held: bool = False
+    is_bound: bool = False
     deliveries: int = 0
     tries: int = 0
 

@@ -12,7 +12,7 @@ from nearfield.frame import format_tag
 MAX_SOURCES = 1_000
 # Pairs of source and tag that are listed in each group.
 MAX_ACCOUNTS = 4_000
-OTHER_SOURCES = "(others)"
+OTHERS = "(others)"
 # Reasons that instances gave, at one zipper; those that come later are counted together.
 MAX_REASONS = 64
 MAX_REASON_LENGTH = 64
@@ -38,6 +38,13 @@ class Account:
     def settled(self) -> int:
         """Frames whose story is over."""
         return self.completed + self.failed.total() + self.dropped.total()
+
+    def absorb(self, other: Account) -> None:
+        """Add another account's counts."""
+        self.received += other.received
+        self.completed += other.completed
+        self.failed += other.failed
+        self.dropped += other.dropped
 
     def snapshot(self) -> dict[str, Any]:
         """Plain data."""
@@ -73,12 +80,16 @@ class GroupLedger:
     Attributes:
         total: of all frames.
         redelivered: deliveries beyond the first; not part of the invariant.
+        forwarded: deliveries to other zippers; likewise.
+        from_peers: frames that came from other zippers; they are counted there too.
         handler_ns: spent in handlers for completed frames.
     """
 
     def __init__(self) -> None:
         self.total = Account()
         self.redelivered = 0
+        self.forwarded = 0
+        self.from_peers = 0
         self.handler_ns = 0
         self._by_source: dict[str, dict[int, Account]] = {}
         self._accounts = 0
@@ -106,6 +117,10 @@ class GroupLedger:
         account.dropped[reason] += 1
         self.total.dropped[reason] += 1
 
+    def absorb(self, other: GroupLedger) -> None:
+        """Add another group's total."""
+        self.total.absorb(other.total)
+
     @property
     def handler_ms_mean(self) -> float | None:
         completed = self.total.completed
@@ -124,7 +139,7 @@ class GroupLedger:
     def _open(self, origin: str, tag: int) -> Account:
         known = origin in self._by_source or len(self._by_source) < MAX_SOURCES
         if not known or self._accounts >= MAX_ACCOUNTS:
-            origin = OTHER_SOURCES
+            origin = OTHERS
         tags = self._by_source.setdefault(origin, {})
         if tag not in tags:
             tags[tag] = Account()

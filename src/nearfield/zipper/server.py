@@ -11,7 +11,7 @@ import secrets
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from nearfield.clock import Clock, SystemClock
 from nearfield.errors import RemoteProtocolError, TransportError
@@ -25,10 +25,13 @@ from nearfield.version import __version__
 from nearfield.zipper.dispatcher import QUEUE_BYTES, Dispatcher
 from nearfield.zipper.inbox import Inbox
 from nearfield.zipper.losses import LossReporter
-from nearfield.zipper.outbox import Burial, StuckInstance
+from nearfield.zipper.mesh import Mesh
+from nearfield.zipper.outbox import Burial, Delivery, StuckInstance
 from nearfield.zipper.policy import GroupPolicy
 
 _log = logging.getLogger(__name__)
+
+AnswerType = TypeVar("AnswerType")
 
 TICK_S = 0.5
 # Events that are worked off before anything is sent: under load, several acknowledgements become one.
@@ -41,6 +44,8 @@ class ZipperSettings:
 
     Attributes:
         listen: addresses for QUIC.
+        peers: other zippers, to form a mesh with. They need not be there yet, and need not name this one.
+        client: certificates to show them; None: `identity`.
         max_payload_bytes: frames with more are refused and counted.
         queue_bytes: of the payloads that wait, in all queues together.
         on_stuck: called on the dispatcher's thread with each instance that is found to be stuck. Must not block.
@@ -51,6 +56,8 @@ class ZipperSettings:
     listen: Sequence[Address]
     identity: Identity
     policies: Sequence[GroupPolicy]
+    peers: Sequence[Address] = ()
+    client: Identity | None = None
     max_payload_bytes: int = 16 * 1024 * 1024
     queue_bytes: int = QUEUE_BYTES
     on_stuck: Callable[[StuckInstance], None] = lambda _: None
@@ -65,7 +72,7 @@ class Zipper:
         self._clock = clock or SystemClock()
         self._epoch = secrets.randbits(63)
         self._dispatcher: Dispatcher[Payload] = Dispatcher(
-            settings.policies, self._epoch, queue_bytes=settings.queue_bytes
+            settings.policies, self._epoch, name=settings.name, queue_bytes=settings.queue_bytes
         )
         self._inbox = Inbox(settings.queue_bytes)
         self._warn = RepeatedWarning(_log)
@@ -73,6 +80,8 @@ class Zipper:
         self._frame_handles: dict[int, Handle] = {}
         self._handles: list[Handle] = []
         self._session: Session | None = None
+        self._mesh: Mesh | None = None
+        self._routes_version = -1
         self._hello = b""
         self._thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)
         self._stopped = threading.Event()
@@ -84,7 +93,16 @@ class Zipper:
             TransportError: an address cannot be bound.
         """
         s = self.settings
-        self._session = session = open_router(s.listen, s.identity)
+        self._session = session = open_router(s.listen, s.identity, s.peers, s.client)
+        self._mesh = Mesh(
+            session,
+            self._dispatcher.neighbours,
+            self._inbox,
+            namespace=s.namespace,
+            name=s.name,
+            epoch=self._epoch,
+            max_payload_bytes=s.max_payload_bytes,
+        )
         self._refresh_observed(session)
         self._handles = [
             session.answer(keys.hello(s.namespace, session.id), lambda _, reply: reply(self._hello)),
@@ -114,8 +132,31 @@ class Zipper:
         Raises:
             TransportError: the dispatcher did not answer in time.
         """
-        answers: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
-        self._inbox.put(lambda _: answers.put(self._snapshot()))
+        return self._ask(lambda _: self._snapshot(), timeout_s)
+
+    def set_policies(self, policies: Sequence[GroupPolicy], timeout_s: float = 2.0) -> None:
+        """The functions that may join from now on; those left out are removed. Callable from any thread.
+
+        What waits and is in flight of functions that stay is kept; what there is of those that go is counted as dropped
+        ("removed").
+
+        Raises:
+            TransportError: the dispatcher did not answer in time.
+        """
+        self._ask(lambda now_ns: self._dispatcher.set_policies(policies, now_ns), timeout_s)
+
+    def add_function(self, policy: GroupPolicy, timeout_s: float = 2.0) -> None:
+        """One more function that may join, or other settings for one. Otherwise as `set_policies`."""
+        self._ask(lambda now_ns: self._dispatcher.add_group(policy, now_ns), timeout_s)
+
+    def remove_function(self, name: str, timeout_s: float = 2.0) -> bool:
+        """One function less. False: there is none of this name. Otherwise as `set_policies`."""
+        return self._ask(lambda _: self._dispatcher.remove_group(name), timeout_s)
+
+    def _ask(self, question: Callable[[int], AnswerType], timeout_s: float) -> AnswerType:
+        """Have something done on the dispatcher's thread."""
+        answers: queue.SimpleQueue[AnswerType] = queue.SimpleQueue()
+        self._inbox.put(lambda now_ns: answers.put(question(now_ns)))
         try:
             return answers.get(timeout=timeout_s)
         except queue.Empty:
@@ -154,19 +195,24 @@ class Zipper:
 
     def _loop(self) -> None:
         assert self._session is not None
+        assert self._mesh is not None
         next_tick_ns = self._clock.monotonic_ns()
         while not self._stopped.is_set():
             now_ns = self._clock.monotonic_ns()
             if now_ns >= next_tick_ns:
                 next_tick_ns = now_ns + int(TICK_S * 1e9)
-                for name in self._dispatcher.tick(now_ns):
-                    _log.warning("instance `%s` fell silent; its frames go to others", name)
-                for line in self._losses.lines(self._dispatcher.snapshot(sources=False)["groups"], now_ns):
-                    _log.warning("%s", line)
-                self._publish_state(self._session)
-                self._flush(self._session)
-            self._work_off(max(0.0, (next_tick_ns - now_ns) / 1e9))
-            self._flush(self._session)
+                self._tick(self._session, now_ns)
+            self._mesh.tick(now_ns)
+            self._flush(self._session, self._mesh)
+            self._work_off(max(0.0, (min(next_tick_ns, self._mesh.due_ns) - now_ns) / 1e9))
+            self._flush(self._session, self._mesh)
+
+    def _tick(self, session: Session, now_ns: int) -> None:
+        for name in self._dispatcher.tick(now_ns):
+            _log.warning("instance `%s` fell silent; its frames go to others", name)
+        for line in self._losses.lines(self._dispatcher.snapshot(sources=False)["groups"], now_ns):
+            _log.warning("%s", line)
+        self._publish_state(session)
 
     def _work_off(self, timeout_s: float) -> None:
         for _ in range(BATCH_EVENTS):
@@ -238,32 +284,46 @@ class Zipper:
             self._dispatcher.pump_all(now_ns)
 
     def _snapshot(self) -> dict[str, Any]:
-        return {"zipper": self.settings.name, "version": __version__, **self._dispatcher.snapshot()}
+        return {
+            "zipper": self.settings.name,
+            "version": __version__,
+            **self._dispatcher.snapshot(),
+            "peers": self._dispatcher.neighbours.snapshot(self._clock.monotonic_ns()),
+        }
 
-    def _flush(self, session: Session) -> None:
-        s = self.settings
-        for delivery in self._dispatcher.take_deliveries():
-            item = delivery.item
-            attachment = encode_delivery(
-                item.header,
-                delivery.sent_ns,
-                delivery.number,
-                self._epoch,
-                delivery.remaining_us,
-                delivery.after,
-                item.origin,
-            )
-            key = keys.dispatch(s.namespace, s.name, delivery.instance)
-            # Only frames of one lane keep their order.
-            lane = Lane.FRAMES if delivery.is_ordered else FRAME_LANES[item.header.priority]
-            session.publish(key, item.payload, attachment=attachment, lane=lane)
-        for burial in self._dispatcher.take_burials():
+    def _flush(self, session: Session, mesh: Mesh) -> None:
+        s, dispatcher = self.settings, self._dispatcher
+        if dispatcher.routes_version != self._routes_version:
+            self._refresh_observed(session)
+        for delivery in dispatcher.take_deliveries():
+            self._deliver(session, mesh, delivery)
+        for burial in dispatcher.take_burials():
             self._publish_dead_letter(session, burial)
-        for stuck in self._dispatcher.take_stuck():
+        for stuck in dispatcher.take_stuck():
             _log.warning("instance `%s` is stuck; its frames go to others", stuck.instance)
             s.on_stuck(stuck)
-        for origin, ack in self._dispatcher.take_acks():
+        mesh.flush()
+        for origin, ack in dispatcher.take_acks():
             session.publish(keys.acks(s.namespace, s.name, origin), encode(ack), lane=Lane.CONTROL)
+
+    def _deliver(self, session: Session, mesh: Mesh, delivery: Delivery[Payload]) -> None:
+        item = delivery.item
+        attachment = encode_delivery(
+            item.header,
+            delivery.sent_ns,
+            delivery.number,
+            self._epoch,
+            delivery.remaining_us,
+            delivery.after,
+            item.origin,
+        )
+        # Only frames of one lane keep their order.
+        lane = Lane.FRAMES if delivery.is_ordered else FRAME_LANES[item.header.priority]
+        if delivery.is_to_peer:
+            mesh.forward(delivery.instance, delivery.function, item.payload, attachment, lane)
+        else:
+            key = keys.dispatch(self.settings.namespace, self.settings.name, delivery.instance)
+            session.publish(key, item.payload, attachment=attachment, lane=lane)
 
     def _publish_dead_letter(self, session: Session, burial: Burial[Payload]) -> None:
         item, now_ns = burial.item, self._clock.monotonic_ns()
@@ -276,7 +336,10 @@ class Zipper:
         session.publish(str(key), payload, attachment=header.encode())
 
     def _refresh_observed(self, session: Session) -> None:
+        self._routes_version = self._dispatcher.routes_version
         observed = self._dispatcher.observed
+        for tag in self._frame_handles.keys() - set(observed):
+            self._frame_handles.pop(tag).close()
         for tag in observed:
             if tag not in self._frame_handles:
                 key = keys.frames_of_tag(self.settings.namespace, tag, self.settings.name)

@@ -19,6 +19,7 @@ from nearfield.config import (
 )
 from nearfield.errors import ConfigError
 
+PEER = "`host:port` or `quic/host:port` with a port from 1 to 65535"
 NAME = "1 to 64 letters, digits, `-`, `_` or `.`, beginning with a letter, digit or `_`"
 DURATION = "a duration with its unit such as `500ms`, `1.5s` or `2m`, above 0"
 SIZE = "a size such as `64KiB`, `128MiB`, or a whole number of bytes, above 0"
@@ -286,8 +287,8 @@ BAD: list[tuple[str, list[str]]] = [
     ),
     ("name: a\nname: b\nfunctions: []", ["workflow.yaml:2: name: duplicate key; it stands in line 1 already"]),
     (
-        "name: a\nfunctions: []\npeers: [quic/b.example:9900]",
-        ["workflow.yaml:3: peers: not supported by this version; zippers do not form a mesh yet, so leave `peers` out"],
+        "name: a\nfunctions: []\npeers: [tcp/b:9900]",
+        [f"workflow.yaml:3: peers[0]: got `tcp/b:9900`, expected {PEER}"],
     ),
 ]
 

@@ -114,20 +114,18 @@ def test_one_tag_from_outside_is_expected_and_several_are_doubted() -> None:
 
 
 @pytest.mark.parametrize("peer", ["", "b", "b:", "b:0", "b:65536", "tcp/b:1", "quic/b", "quic/b:x", "a b:1", "b:1/x"])
-def test_ill_formed_peer_is_refused_beside_peers_as_such(peer: str) -> None:
+def test_ill_formed_peer_is_refused(peer: str) -> None:
     assert found(peers=(peer,)) == [
-        f"error: peers[0]: got `{peer}`, expected `host:port` or `quic/host:port` with a port from 1 to 65535",
-        "error: peers: not supported by this version; zippers do not form a mesh yet, so leave `peers` out",
+        f"error: peers[0]: got `{peer}`, expected `host:port` or `quic/host:port` with a port from 1 to 65535"
     ]
 
 
 @pytest.mark.parametrize(
     "peer", ["b:9900", "quic/site-b.example:9900", "10.0.0.1:1", "[::1]:65535", "quic/[fe80::1]:1"]
 )
-def test_well_formed_peer_is_refused_only_as_unsupported(peer: str) -> None:
-    assert found(peers=(peer,)) == [
-        "error: peers: not supported by this version; zippers do not form a mesh yet, so leave `peers` out"
-    ]
+def test_well_formed_peer_is_accepted_once(peer: str) -> None:
+    assert found(peers=(peer,)) == []
+    assert found(peers=(peer, peer)) == [f"error: peers[1]: got `{peer}` twice, expected each zipper once"]
 
 
 def test_settings_without_effect_are_doubted_only_where_written() -> None:

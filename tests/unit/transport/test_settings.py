@@ -30,6 +30,17 @@ def test_nothing_bypasses_the_addresses_that_were_given(settings: dict[str, Any]
     assert set(settings["transport/link/protocols"]) == {"quic", "tls"}
 
 
+def test_router_connects_to_its_peers_with_the_clients_certificate() -> None:
+    client = Identity(Path("/c/ca.pem"), Path("/c/two.pem"), Path("/c/two.key"))
+    mesh = router_settings(["quic/0.0.0.0:9900"], IDENTITY, ["quic/b:9900"], client)
+    assert mesh["connect/endpoints"] == ["quic/b:9900"]
+    assert mesh["transport/link/tls/listen_certificate"] == "/c/one.pem"
+    assert mesh["transport/link/tls/connect_certificate"] == "/c/two.pem"
+    assert ROUTER["transport/link/tls/connect_certificate"] == "/c/one.pem"
+    # It must not hold up the zipper when a peer is not there.
+    assert (mesh["connect/timeout_ms"], mesh["connect/exit_on_failure"]) == (-1, False)
+
+
 def test_router_only_listens_and_client_only_connects() -> None:
     assert (ROUTER["mode"], ROUTER["connect/endpoints"]) == ("router", [])
     assert ROUTER["listen/endpoints"] == ["quic/0.0.0.0:9900", "tls/0.0.0.0:9900"]

@@ -497,6 +497,8 @@ def test_ledger_says_what_became_of_each_frame() -> None:
         "queued": 0,
         "in_flight": 3,
         "redelivered": 0,
+        "forwarded": 0,
+        "from_peers": 0,
         "instances": 1,
         "stuck": 0,
         "handler_ms_mean": 1.0,
@@ -740,3 +742,73 @@ def test_complete_function_buries_a_frame_whose_deadline_passed() -> None:
     node.clock.advance(0.1)
     node.dispatcher.tick(node.now_ns)
     assert node.letters() == [("audit", "cam/0", "stale", 0)]
+
+
+# ---- functions that come and go
+
+
+def test_function_that_is_added_is_observed_and_may_be_joined() -> None:
+    node = Node(LIVE)
+    assert "not in this zipper's workflow" in node.join("a1", "audit")
+    before = node.dispatcher.routes_version
+    node.dispatcher.add_group(replace(COMPLETE, observe=frozenset({TAG + 1})), node.now_ns)
+    assert node.dispatcher.routes_version > before
+    assert node.dispatcher.observed == [TAG, TAG + 1]
+    assert node.join("a1", "audit") is None
+    node.offer(0, tag=TAG + 1)
+    assert node.deliveries() == [("a1", "cam/0")]
+
+
+def test_frames_of_a_function_that_is_removed_are_counted_released_and_buried() -> None:
+    node = Node(replace(COMPLETE, dead_letter=0x20), LIVE)
+    node.join("a1", "audit")
+    node.offer(0, 1)
+    node.deliveries()
+    assert node.dispatcher.remove_group("audit")
+    assert node.dispatcher.snapshot()["removed"] == {
+        "audit": {"received": 2, "completed": 0, "failed": {}, "dropped": {"removed": 2}}
+    }
+    assert node.acks() == [("cam", [0, 1])]
+    assert [(payload, reason) for _, payload, reason, _ in node.letters()] == [
+        ("cam/0", "removed"),
+        ("cam/1", "removed"),
+    ]
+    assert not node.report("a1", 1)
+    assert not node.dispatcher.remove_group("audit")
+    assert node.dispatcher.observed == [TAG]
+
+
+def test_function_that_comes_back_goes_on_counting() -> None:
+    node = Node(LIVE)
+    node.offer(0)
+    node.dispatcher.remove_group("detect")
+    node.dispatcher.add_group(LIVE, node.now_ns)
+    node.offer(1)
+    assert (node.group()["received"], node.group()["dropped"]) == (2, {"removed": 1})
+    assert node.dispatcher.snapshot()["removed"] == {}
+
+
+def test_other_settings_leave_waiting_frames_and_instances_as_they_are() -> None:
+    node = Node(COMPLETE, LIVE)
+    node.join("a1", "audit")
+    node.offer(0, 1, 2)
+    node.deliveries()
+    node.dispatcher.set_policies([replace(COMPLETE, order="source", retries=7)], node.now_ns)
+    assert list(node.dispatcher.snapshot()["groups"]) == ["audit"]
+    assert (node.group("audit")["queued"], node.group("audit")["in_flight"]) == (2, 1)
+    node.report("a1", 1)
+    assert node.deliveries() == [("a1", "cam/1")]
+    node.report("a1", 2)
+    node.report("a1", 3)
+    assert (node.group("audit")["completed"], node.acks()) == (3, [("cam", [0, 1, 2])])
+
+
+def test_frames_taken_in_as_complete_are_released_though_the_mode_changed_meanwhile() -> None:
+    node = Node(COMPLETE)
+    node.offer(0, 1, 2, 3)
+    node.dispatcher.set_policies([replace(COMPLETE, mode="live", queue=2)], node.now_ns)
+    assert node.group("audit")["dropped"] == {"overflow": 2}
+    assert node.acks() == [("cam", [0, 1])]
+    node.join("a1", "audit", credits=2)
+    node.report("a1", 1, 2)
+    assert node.acks() == [("cam", [0, 1, 2, 3])]

@@ -1,0 +1,42 @@
+"""Whether an instance that asks to join is admitted. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from nearfield.frame import MAX_TAG, RESERVED_TAGS, format_tag, is_name
+from nearfield.frame.control import MAX_CREDITS, JoinRequest
+
+
+def refusal(request: JoinRequest, observed: frozenset[int] | None, known: Iterable[str]) -> str | None:
+    """Why an instance is not admitted, or None.
+
+    Args:
+        observed: tags of its group, empty while nobody has named any; None: there is no such group.
+        known: names of the functions in the workflow.
+    """
+    if observed is None:
+        names = ", ".join(f"`{name}`" for name in known) or "none"
+        return f"function `{request.function}` is not in this zipper's workflow; listed there: {names}"
+    if not is_name(request.instance):
+        return f"instance name: got {request.instance[:80]!r}, expected a name, which becomes part of a key"
+    asked = frozenset(request.observe)
+    if invalid := [tag for tag in asked if not 0 <= tag <= MAX_TAG]:
+        return f"observe: got {invalid[0]}, expected tags from 0 to {MAX_TAG}"
+    if not (asked or observed):
+        return f"function `{request.function}` observes no tag: neither the workflow nor the function names one"
+    if asked and observed and asked != observed:
+        return (
+            f"function `{request.function}` observes {_tags(observed)} at this zipper, "
+            f"but the instance asks for {_tags(asked)}"
+        )
+    if reserved := [tag for tag in asked if tag in RESERVED_TAGS]:
+        return f"function `{request.function}` asks for reserved tags {_tags(reserved)}"
+    for name, count in (("credits", request.credits), ("concurrency", request.concurrency)):
+        if not 1 <= count <= MAX_CREDITS:
+            return f"{name}: got {count}, expected 1 to {MAX_CREDITS}"
+    return None
+
+
+def _tags(tags: Iterable[int]) -> str:
+    return ", ".join(format_tag(tag) for tag in sorted(tags)) or "none"
