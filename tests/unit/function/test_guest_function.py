@@ -94,8 +94,8 @@ def moody(tmp_path: Path) -> Iterator[LoadMany]:
         function.close()
 
 
-def context(payload: bytes, sequence: int = 1, deadline_ns: int = 0) -> Context:
-    return Context(payload, Header(TAG, 1, sequence, 0, 0, deadline_ns), "cam")
+def context(payload: bytes, sequence: int = 1) -> Context:
+    return Context(payload, Header(TAG, 1, sequence, 0, 0), "cam")
 
 
 def handle_all(function: GuestFunction, payloads: list[bytes]) -> list[tuple[Context, NearfieldError | None]]:
