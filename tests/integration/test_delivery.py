@@ -176,3 +176,26 @@ def test_frame_that_is_worthless_before_its_turn_is_not_handled(line: Line, even
     assert source.flush(30)
     assert gate.handled == [b"first", b"second", b"long"]
     assert line.group()["dropped"] == {"stale": 1}
+
+
+def test_functions_come_and_go_on_a_running_zipper(line: Line, eventually: Eventually) -> None:
+    line.start(mode="complete")
+    source = line.source()
+    handled: list[bytes] = []
+    assert source.connection.state.observed == [PICTURE]
+    line.zipper.add_function(GroupPolicy("g", frozenset({RESULT}), "complete"))
+    eventually(lambda: source.connection.state.observed == [PICTURE, RESULT], "sources learn of the new tag")
+    line.stack.enter_context(StreamFunction("g", line.address, handler=lambda context: handled.append(context.payload)))
+    source.send(b"for g", tag=RESULT)
+    source.send(b"for f")
+    eventually(lambda: handled == [b"for g"])
+    assert line.zipper.remove_function("f")
+    assert not line.zipper.remove_function("f")
+    assert source.flush(30), "what a removed function had is released"
+    assert line.zipper.ledger()["removed"]["f"]["dropped"] == {"removed": 1}
+    eventually(lambda: source.connection.state.observed == [RESULT])
+    line.zipper.set_policies([GroupPolicy("f", TAGS, "complete"), GroupPolicy("g", frozenset({RESULT}), "complete")])
+    line.function(lambda context: context.emit(RESULT, b"from f"))
+    source.send(b"for f again")
+    eventually(lambda: handled == [b"for g", b"from f"], "the functions that stayed went on")
+    assert line.group()["received"] == 2

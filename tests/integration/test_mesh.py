@@ -12,6 +12,10 @@ import pytest
 import yaml
 
 from nearfield import Sink, Source
+from nearfield.frame import Header, keys
+from nearfield.frame.control import Capacity, encode
+from nearfield.frame.delivery import DeliveryHeader
+from nearfield.transport import Lane
 from tests.processes import UPPERCASE, Commands, Node, free_port, poll
 
 TEXT, RESULT = 0x10, 0x11
@@ -224,3 +228,27 @@ def test_zipper_with_the_name_of_another_is_told_about(mesh: MakeMesh) -> None:
     twin.write_text(yaml.safe_dump({**workflow, "port": free_port(), "peers": [north.address]}))
     pair.commands.start("serve", "-c", twin).ready()
     north.serve.says("another zipper in this mesh is named `north` too")
+
+
+def test_messages_between_zippers_that_are_meant_ill_are_refused(mesh: MakeMesh) -> None:
+    north = mesh("north").serve("north", HERE)
+    session = north.connection.session
+    header = Header(TEXT, 1, 0, 0, 0)
+    capacity = Capacity(protocol=1, zipper="rogue", epoch=1, stamp_ns=1)
+    delivery = DeliveryHeader(header, 1, 1, 0, 0, "cam").encode()
+    for payload in (b"", b"[]", b"\xff", encode(Capacity(protocol=1, zipper="a/b", epoch=1, stamp_ns=1))):
+        session.publish(keys.capacity("default", "rogue"), payload, lane=Lane.CONTROL)
+        session.publish(keys.forwarded("default", "north", "rogue"), payload, lane=Lane.CONTROL)
+    session.publish(keys.capacity("default", "rogue"), encode(capacity), lane=Lane.CONTROL)
+    poll(lambda: "rogue" in north.ledger()["peers"], "whoever has a certificate may call itself a zipper")
+    for attachment in (b"", b"short", delivery[:-1]):
+        session.publish(keys.forward("default", "north", "rogue", "upper"), b"text", attachment=attachment)
+    session.publish(keys.forward("default", "north", "rogue", "unknown"), b"text", attachment=delivery)
+    session.publish(keys.forward("default", "north", "nobody", "upper"), b"text", attachment=delivery)
+    send(north.address, 3)
+    group = north.until_settled("upper", 3)
+    assert (group["completed"], group["from_peers"]) == (3, 0)
+    north.serve.says("capacity refused: capacity message: ")
+    north.serve.says("report of a peer refused: report message: ")
+    north.serve.says("frame of a peer refused: delivery: got 0 bytes")
+    poll(lambda: north.ledger()["peers"] == {}, "it is given up when it says nothing more")

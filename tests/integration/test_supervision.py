@@ -69,6 +69,33 @@ def test_an_instance_that_keeps_dying_is_started_after_longer_and_longer_waits(c
         node.serve.says(f"{FUNCTION}#1: was killed by SIGKILL; starts again in {delay} s")
 
 
+def test_a_program_that_hangs_is_killed_and_its_frame_becomes_a_dead_letter(commands: Commands, tmp_path: Path) -> None:
+    program = tmp_path / "hang.py"
+    program.write_text(
+        "import time\n"
+        "from nearfield import StreamFunction\n"
+        "f = StreamFunction('upper', observe=[0x10], emit=[0x11])\n"
+        "@f\n"
+        "def handle(context):\n"
+        "    if context.payload == b'hang':\n"
+        "        time.sleep(3600)\n"
+        "    context.emit(0x11, context.payload.upper())\n"
+    )
+    delivery = {"mode": "complete", "timeout": "1s", "retries": 1, "dead_letter": "0x12"}
+    node = commands.node([function(run=str(program), instances=1, delivery=delivery)])
+    node.until_instances(FUNCTION, 1)
+    letters, results = node.watch("--tag", "0x12"), node.watch("--tag", "0x11")
+    with Source("texts", node.address, tag=0x10, mode="complete") as source:
+        for payload in (b"one", b"hang", b"two"):
+            source.send(payload)
+        assert source.flush(timeout_s=30.0)
+    node.serve.says("upper#1: hangs, and is killed", times=2)
+    group = node.until_settled(FUNCTION, 3)
+    assert (group["completed"], group["dropped"]) == (2, {"instance-stuck": 1})
+    letters.until(lambda: letters.sequences() == [1], "one dead letter")
+    results.until(lambda: set(results.sequences()) == {0, 2}, "results for the others")
+
+
 def test_a_killed_zipper_leaves_no_instance(commands: Commands) -> None:
     node = commands.node([function()])
     workers = workers_of(node, 2)

@@ -21,6 +21,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass
 
@@ -46,6 +47,7 @@ class FrameKey:
         return f"{ROOT}/{self.namespace}/frames/{self.tag}/{self.zipper}/{self.origin}"
 
 
+@functools.lru_cache(maxsize=4_096)
 def parse_frame_key(key: str) -> FrameKey:
     """Take apart the key of a received frame.
 

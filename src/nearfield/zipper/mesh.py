@@ -55,6 +55,7 @@ class Mesh:
         self._warn = RepeatedWarning(_log)
         self._due_ns = 0
         self._ticks = 0
+        # Held as long as this object lives; they end with the session.
         self._handles: list[Handle] = [
             session.announce(keys.zipper_alive(namespace, name)),
             session.watch_announcements(keys.zipper_alive(namespace), self._on_alive),
@@ -88,11 +89,6 @@ class Mesh:
         """Hand a frame over."""
         key = keys.forward(self._namespace, peer, self._name, function)
         self._session.publish(key, payload, attachment=attachment, lane=lane)
-
-    def close(self) -> None:
-        """Leave the mesh. The zipper does not hear of it any more."""
-        for handle in self._handles:
-            handle.close()
 
     def _publish_reports(self, *, full: bool) -> None:
         for peer, report in self._neighbours.peers.take_reports(full=full):

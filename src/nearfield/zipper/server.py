@@ -15,19 +15,19 @@ from typing import Any, TypeVar
 
 from nearfield.clock import Clock, SystemClock
 from nearfield.errors import RemoteProtocolError, TransportError
-from nearfield.frame import decode_header, format_tag, is_name, keys
+from nearfield.frame import format_tag, is_name, keys
 from nearfield.frame.control import PROTOCOL_VERSION, Hello, JoinReply, JoinRequest, Report, decode, encode
-from nearfield.frame.dead_letter import dead_letter_header, dead_letter_of, write_dead_letter
-from nearfield.frame.delivery import encode_delivery
+from nearfield.frame.received import read_envelope
 from nearfield.telemetry.log import RepeatedWarning
-from nearfield.transport import FRAME_LANES, Address, Handle, Identity, Lane, Payload, Reply, Session, open_router
+from nearfield.transport import Address, Handle, Identity, Lane, Payload, Reply, Session, open_router
 from nearfield.version import __version__
 from nearfield.zipper.dispatcher import QUEUE_BYTES, Dispatcher
 from nearfield.zipper.inbox import Inbox
 from nearfield.zipper.losses import LossReporter
 from nearfield.zipper.mesh import Mesh
-from nearfield.zipper.outbox import Burial, Delivery, StuckInstance
+from nearfield.zipper.outbox import StuckInstance
 from nearfield.zipper.policy import GroupPolicy
+from nearfield.zipper.sending import Sender
 
 _log = logging.getLogger(__name__)
 
@@ -81,6 +81,7 @@ class Zipper:
         self._handles: list[Handle] = []
         self._session: Session | None = None
         self._mesh: Mesh | None = None
+        self._sender: Sender | None = None
         self._routes_version = -1
         self._hello = b""
         self._thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)
@@ -102,6 +103,15 @@ class Zipper:
             name=s.name,
             epoch=self._epoch,
             max_payload_bytes=s.max_payload_bytes,
+        )
+        self._sender = Sender(
+            session,
+            self._dispatcher,
+            self._mesh,
+            self._clock,
+            namespace=s.namespace,
+            name=s.name,
+            epoch=self._epoch,
         )
         self._refresh_observed(session)
         self._handles = [
@@ -203,9 +213,9 @@ class Zipper:
                 next_tick_ns = now_ns + int(TICK_S * 1e9)
                 self._tick(self._session, now_ns)
             self._mesh.tick(now_ns)
-            self._flush(self._session, self._mesh)
+            self._flush(self._session)
             self._work_off(max(0.0, (min(next_tick_ns, self._mesh.due_ns) - now_ns) / 1e9))
-            self._flush(self._session, self._mesh)
+            self._flush(self._session)
 
     def _tick(self, session: Session, now_ns: int) -> None:
         for name in self._dispatcher.tick(now_ns):
@@ -224,10 +234,7 @@ class Zipper:
 
     def _offer(self, key: str, payload: Payload, attachment: bytes, now_ns: int) -> None:
         try:
-            frame_key = keys.parse_frame_key(key)
-            header = decode_header(attachment)
-            if header.tag != frame_key.tag:
-                raise RemoteProtocolError(f"header: got tag {header.tag}, expected {frame_key.tag} as in the key")
+            frame_key, header = read_envelope(key, attachment)
         except RemoteProtocolError as error:
             self._dispatcher.reject("malformed")
             self._warn("malformed frame refused: %s", error)
@@ -291,49 +298,14 @@ class Zipper:
             "peers": self._dispatcher.neighbours.snapshot(self._clock.monotonic_ns()),
         }
 
-    def _flush(self, session: Session, mesh: Mesh) -> None:
-        s, dispatcher = self.settings, self._dispatcher
-        if dispatcher.routes_version != self._routes_version:
+    def _flush(self, session: Session) -> None:
+        if self._dispatcher.routes_version != self._routes_version:
             self._refresh_observed(session)
-        for delivery in dispatcher.take_deliveries():
-            self._deliver(session, mesh, delivery)
-        for burial in dispatcher.take_burials():
-            self._publish_dead_letter(session, burial)
-        for stuck in dispatcher.take_stuck():
+        for stuck in self._dispatcher.take_stuck():
             _log.warning("instance `%s` is stuck; its frames go to others", stuck.instance)
-            s.on_stuck(stuck)
-        mesh.flush()
-        for origin, ack in dispatcher.take_acks():
-            session.publish(keys.acks(s.namespace, s.name, origin), encode(ack), lane=Lane.CONTROL)
-
-    def _deliver(self, session: Session, mesh: Mesh, delivery: Delivery[Payload]) -> None:
-        item = delivery.item
-        attachment = encode_delivery(
-            item.header,
-            delivery.sent_ns,
-            delivery.number,
-            self._epoch,
-            delivery.remaining_us,
-            delivery.after,
-            item.origin,
-        )
-        # Only frames of one lane keep their order.
-        lane = Lane.FRAMES if delivery.is_ordered else FRAME_LANES[item.header.priority]
-        if delivery.is_to_peer:
-            mesh.forward(delivery.instance, delivery.function, item.payload, attachment, lane)
-        else:
-            key = keys.dispatch(self.settings.namespace, self.settings.name, delivery.instance)
-            session.publish(key, item.payload, attachment=attachment, lane=lane)
-
-    def _publish_dead_letter(self, session: Session, burial: Burial[Payload]) -> None:
-        item, now_ns = burial.item, self._clock.monotonic_ns()
-        letter = dead_letter_of(
-            item.header, item.origin, function=burial.function, reason=burial.reason, attempts=burial.attempts
-        )
-        header = dead_letter_header(item.header, burial.tag, burial.function, item.sent_ns(now_ns))
-        key = keys.FrameKey(self.settings.namespace, burial.tag, self.settings.name, item.origin)
-        payload = write_dead_letter(letter, item.payload.to_bytes())
-        session.publish(str(key), payload, attachment=header.encode())
+            self.settings.on_stuck(stuck)
+        if self._sender is not None:
+            self._sender.send()
 
     def _refresh_observed(self, session: Session) -> None:
         self._routes_version = self._dispatcher.routes_version
