@@ -92,7 +92,7 @@ class Functions:
         self._zipper = zipper
         self._running: list[StreamFunction] = []
 
-    def join(self, name: str, emit: int, credits: int = 2, sleep_s: float = 0.0) -> None:
+    def join(self, name: str, emit: int, credits: int | None = None, sleep_s: float = 0.0) -> None:
         """Start an instance. `sleep_s`: what its handler takes."""
 
         def handle(context: Context) -> None:

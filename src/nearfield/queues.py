@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from collections.abc import Sequence
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
@@ -41,6 +42,18 @@ class Mailbox(Generic[Item]):
                 self.dropped += 1
             self._items.append(item)
             self._changed.notify()
+
+    def put_all(self, items: Sequence[Item]) -> None:
+        """Add several at once: a taker finds all of them."""
+        with self._changed:
+            if self._closed:
+                return
+            self._items.extend(items)
+            excess = max(0, len(self._items) - self.capacity)
+            for _ in range(excess):
+                self._items.popleft()
+            self.dropped += excess
+            self._changed.notify(len(items))
 
     def take(self, timeout_s: float | None = None) -> Item | None:
         """The oldest item, waiting for one up to `timeout_s` (None: for ever). None when there was none in time.

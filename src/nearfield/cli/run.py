@@ -56,7 +56,10 @@ EmitPriority = Annotated[
     str | None,
     typer.Option("--priority", metavar="high|normal|low", help="Of what it emits; default: normal."),
 ]
-Credits = Annotated[int, typer.Option(metavar="N", min=1, max=64, help="Frames to take before the first is done.")]
+Credits = Annotated[
+    int | None,
+    typer.Option(metavar="N", min=1, max=64, help="Frames to take before the first is done; 2, or more of quick ones."),
+]
 
 
 def run(
@@ -76,7 +79,7 @@ def run(
     instance: Instance = "frame",
     deadline: Deadline = "1s",
     memory: Memory = "256MiB",
-    credits: Credits = 2,
+    credits: Credits = None,
     priority: EmitPriority = None,
     limit: sandbox_options.Limit = None,
     env: sandbox_options.Environment = None,

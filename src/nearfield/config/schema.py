@@ -131,7 +131,8 @@ class FunctionConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         instances: workers that the zipper starts.
         models: names of the models it may use; None: all of them.
         entry: the export to call, for guests that leave a choice.
-        credits: frames handed to one instance before it has finished the first.
+        credits: frames handed to one instance before it has finished the first; None: 2, and up to 64 while it is done
+            with them quickly.
         priority: of the frames it emits.
     """
 
@@ -144,7 +145,7 @@ class FunctionConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     sandbox: SandboxConfig = SandboxConfig()
     models: tuple[Name, ...] | None = None
     entry: Text | None = None
-    credits: Annotated[int, Meta(ge=1, le=64)] = 2
+    credits: Annotated[int, Meta(ge=1, le=64)] | None = None
     priority: Literal["normal", "high", "low"] = "normal"
 
 

@@ -12,8 +12,8 @@ import msgspec
 from nearfield.errors import RemoteProtocolError
 
 PROTOCOL_VERSION = 1
-# An acknowledgement repeats this many of the latest released frames, so that a lost one is repaired by the next.
-ACK_HISTORY = 64
+# Frames that a source may have under way.
+MAX_WINDOW = 1_024
 # The frames that an instance may be handed before the first is done; what it can hold without losing any.
 MAX_CREDITS = 1_024
 
@@ -46,6 +46,7 @@ class JoinRequest(msgspec.Struct, frozen=True, kw_only=True):
         observe: tags; empty: those the workflow names for this function.
         emit: tags that it may emit; empty: not said.
         credits: how many frames it takes at a time, those being handled included; 1 to `MAX_CREDITS`.
+        most_credits: as many as it takes while it is done with them quickly; 0: `credits`.
         concurrency: how many it handles at a time.
         runtime: "python", or the ABI of the guest.
         pid: process id, for people.
@@ -57,6 +58,7 @@ class JoinRequest(msgspec.Struct, frozen=True, kw_only=True):
     observe: list[int]
     emit: list[int] = []
     credits: int = 2
+    most_credits: int = 0
     concurrency: int = 1
     runtime: str = "python"
     pid: int = 0
@@ -168,12 +170,13 @@ class Ack(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         stream: the incarnation of the source that is meant.
         epoch: of the zipper.
-        released: sequence numbers, the latest `ACK_HISTORY` at most.
+        released: sequence numbers in ranges, first and last each, ascending. All of the stream that were released
+            before are repeated, unless those are too many ranges: a lost acknowledgement is repaired by the next.
     """
 
     stream: int
     epoch: int
-    released: list[int]
+    released: list[tuple[int, int]]
 
 
 Message = TypeVar("Message", bound=msgspec.Struct)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import struct
-from dataclasses import dataclass
+
+import msgspec
 
 from nearfield.errors import RemoteProtocolError
 from nearfield.frame.header import HEADER_BYTES, Header, decode_header
@@ -14,8 +16,7 @@ _EXTRA = struct.Struct("<QQQQ")
 _FIXED_BYTES = HEADER_BYTES + _EXTRA.size
 
 
-@dataclass(frozen=True, slots=True)
-class DeliveryHeader:
+class DeliveryHeader(msgspec.Struct, frozen=True, gc=False):
     """Attributes:
     header: of the frame, `sent_ns` moved on by the time that it spent at the zipper.
     number: identifies the delivery within the epoch; it only grows.
@@ -56,7 +57,13 @@ def decode_delivery(data: bytes) -> DeliveryHeader:
     if len(data) <= _FIXED_BYTES:
         raise RemoteProtocolError(f"delivery: got {len(data)} bytes, expected more than {_FIXED_BYTES}")
     number, epoch, remaining_us, after = _EXTRA.unpack_from(data, HEADER_BYTES)
-    origin = data[_FIXED_BYTES:].decode("utf-8", "replace")
+    origin = _read_origin(data[_FIXED_BYTES:])
+    return DeliveryHeader(decode_header(data[:HEADER_BYTES]), number, epoch, remaining_us, after, origin)
+
+
+@functools.lru_cache(maxsize=4_096)
+def _read_origin(data: bytes) -> str:
+    origin = data.decode("utf-8", "replace")
     if not is_name(origin):
         raise RemoteProtocolError(f"delivery: origin {origin[:80]!r} is no name")
-    return DeliveryHeader(decode_header(data[:HEADER_BYTES]), number, epoch, remaining_us, after, origin)
+    return origin

@@ -25,8 +25,9 @@ offset size field          meaning
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from typing import Literal, get_args
+
+import msgspec
 
 from nearfield.errors import RemoteProtocolError
 
@@ -50,8 +51,7 @@ assert _LAYOUT.size == HEADER_BYTES
 _MAX_NS = 2**64 - 1
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
+class Header(msgspec.Struct, frozen=True, gc=False):
     """What a frame says about itself, apart from its origin, which is part of the key.
 
     Attributes:

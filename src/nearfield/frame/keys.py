@@ -23,7 +23,8 @@ from __future__ import annotations
 
 import functools
 import re
-from dataclasses import dataclass
+
+import msgspec
 
 from nearfield.errors import RemoteProtocolError
 from nearfield.frame.names import is_name
@@ -34,8 +35,7 @@ ROOT = "nearfield"
 _TAG = re.compile(r"0|[1-9][0-9]{0,9}", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class FrameKey:
+class FrameKey(msgspec.Struct, frozen=True, gc=False):
     """The parts of a frame's key."""
 
     namespace: str
@@ -64,6 +64,12 @@ def parse_frame_key(key: str) -> FrameKey:
     if not _TAG.fullmatch(tag_text) or int(tag_text) > MAX_TAG:
         raise RemoteProtocolError(f"key: got tag `{tag_text[:20]}`, expected a decimal number from 0 to {MAX_TAG}")
     return FrameKey(namespace, int(tag_text), zipper, origin)
+
+
+@functools.lru_cache(maxsize=4_096)
+def frame(namespace: str, tag: int, zipper: str, origin: str) -> str:
+    """Where one frame travels."""
+    return str(FrameKey(namespace, tag, zipper, origin))
 
 
 def frames_of_tag(namespace: str, tag: int, zipper: str = "*") -> str:

@@ -23,10 +23,19 @@ def read_envelope(key: str, attachment: bytes) -> tuple[FrameKey, Header]:
         RemoteProtocolError: no frame's key, no header, or the two name different tags.
     """
     frame_key = parse_frame_key(key)
+    return frame_key, read_header(frame_key, attachment)
+
+
+def read_header(frame_key: FrameKey, attachment: bytes) -> Header:
+    """What the attachment of a message with this key says.
+
+    Raises:
+        RemoteProtocolError: no header, or one that names another tag.
+    """
     header = decode_header(attachment)
     if header.tag != frame_key.tag:
         raise RemoteProtocolError(f"header: got tag {header.tag}, expected {frame_key.tag} as in the key")
-    return frame_key, header
+    return header
 
 
 def read_frame(key: str, payload: Copyable, attachment: bytes) -> Frame:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from nearfield.errors import GuestError, GuestFailed, HandlerFailed, NearfieldError
 from nearfield.frame.delivery import DeliveryHeader
@@ -10,8 +10,7 @@ from nearfield.function.context import Context
 from nearfield.transport import Payload
 
 
-@dataclass(frozen=True, slots=True)
-class Arrived:
+class Arrived(NamedTuple):
     """A delivery that waits.
 
     Attributes:
@@ -25,8 +24,7 @@ class Arrived:
     ends_ns: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Handled:
+class Handled(NamedTuple):
     """What came of it.
 
     Attributes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from itertools import islice
 
 from nearfield.frame.control import MAX_CREDITS, Done, Report
 
@@ -36,8 +37,9 @@ class Progress:
         self._epoch = epoch
         self._received = 0
         self._holding: dict[int, None] = {}
-        self._done: deque[Done] = deque(maxlen=LONG_HISTORY)
+        self._done: deque[Done] = deque(maxlen=MAX_CREDITS)
         self._seen: dict[int, None] = {}
+        self._unreported = 0
 
     def receive(self, number: int, epoch: int, after: int = 0) -> bool:
         """Note a delivery. False: ignore it.
@@ -72,17 +74,19 @@ class Progress:
             if epoch == self._epoch:
                 self._holding.pop(done.delivery, None)
                 self._done.append(done)
+                self._unreported += 1
 
     def report(self, now_ns: int, *, full: bool) -> Report:
         """What to tell the zipper now. `full` repeats the long history."""
         with self._lock:
-            done = list(self._done)
+            count = max(LONG_HISTORY if full else SHORT_HISTORY, self._unreported)
+            self._unreported = 0
             busy_ns = now_ns - min(self._busy_since_ns.values(), default=now_ns)
             return Report(
                 instance=self.instance,
                 epoch=self._epoch,
                 received=self._received,
                 holding=list(self._holding),
-                done=done if full else done[-SHORT_HISTORY:],
+                done=list(islice(self._done, max(0, len(self._done) - count), None)),
                 busy_ms=busy_ns // 1_000_000,
             )

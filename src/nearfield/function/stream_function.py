@@ -38,7 +38,8 @@ class StreamFunction:
         zipper: `host:port`, several separated by commas to try in turn, or a connection of your own.
         observe: tags; none: those in the workflow.
         emit: tags it may emit; None: any that is not reserved.
-        credits: frames that the zipper hands out before the first is done, 1 to 1024.
+        credits: frames that the zipper hands out before the first is done, 1 to 1024; None: 2, and up to 64 while they
+            are done quickly.
         priority: of what it emits, "high", "normal" or "low".
 
     Raises:
@@ -53,7 +54,7 @@ class StreamFunction:
         *,
         emit: Iterable[int | str] | None = None,
         handler: PythonHandler | None = None,
-        credits: int = 2,
+        credits: int | None = None,
         priority: Priority = "normal",
         namespace: str = "default",
     ) -> None:
@@ -61,7 +62,7 @@ class StreamFunction:
         self.zipper = zipper
         self.observe = tuple(map(parse_tag, observe))
         self.emit = None if emit is None else frozenset(map(parse_tag, emit))
-        if not 1 <= credits <= MAX_CREDITS:
+        if credits is not None and not 1 <= credits <= MAX_CREDITS:
             raise UsageError(f"credits: got {credits}, expected 1 to {MAX_CREDITS}")
         if priority not in PRIORITIES:
             raise UsageError(f"priority: got {priority!r}, expected one of {', '.join(PRIORITIES)}")

@@ -40,15 +40,18 @@ from nearfield.function.concurrency import handle_in_order
 from nearfield.function.context import Context, Emission
 from nearfield.function.handled import Arrived, Handled, failure_reason
 from nearfield.function.handler import Handler
+from nearfield.function.outgoing import Outgoing
 from nearfield.function.progress import Progress
 from nearfield.queues import Mailbox, QueueClosed
 from nearfield.telemetry import RepeatedWarning
-from nearfield.transport import FRAME_LANES, REPORT_LANES, Connection, Handle, Payload
+from nearfield.transport import FRAME_LANES, REPORT_LANES, Connection, Handle, Message, Payload
 
 _log = logging.getLogger(__name__)
 
 HEARTBEAT_S = 0.5
 JOIN_TIMEOUT_S = 3.0
+CREDITS = 2
+MOST_CREDITS = 256
 
 
 Observer = Callable[[Frame, "NearfieldError | None", int], None]
@@ -61,15 +64,16 @@ class WorkerSettings:
     function: name of the group.
     observe: tags; empty: those in the zipper's workflow.
     emit: tags it may emit; None: any that is not reserved.
-    credits: frames held at a time, those being handled included. 2 hides the round trip to the zipper; a handler
-        that takes several frames at a time gets at least one more than that.
+    credits: frames held at a time, those being handled included; a handler that takes several frames at a time gets
+        at least one more than that. None: 2, which hides the round trip to the zipper when frames take a millisecond
+        or more, and up to 64 while they take less.
     priority: of what it emits.
     """
 
     function: str
     observe: Sequence[int] = ()
     emit: frozenset[int] | None = None
-    credits: int = 2
+    credits: int | None = None
     priority: Priority = "normal"
 
 
@@ -102,11 +106,15 @@ class Worker:
         self.instance = f"{settings.function[:48]}-{secrets.token_hex(4)}"
         self.observe: list[int] = []
         self._handler = handler
+        self._most_credits = settings.credits or MOST_CREDITS
         self._connection = connection
         self._clock = clock or SystemClock()
         self._on_frame = on_frame
         self._epoch = 0
         self._progress = Progress(self.instance)
+        self._outgoing = Outgoing(self._most_credits)
+        # Held while results and reports are collected and sent, so that no report overtakes its results.
+        self._sending = threading.Lock()
         self._mailbox: Mailbox[Arrived] = Mailbox(MAX_CREDITS)
         self._stopping = threading.Event()
         self._must_join = threading.Event()
@@ -165,7 +173,9 @@ class Worker:
         for handle in self._handles:
             handle.close()
         self._handles = [
-            connection.session.subscribe(keys.dispatch(connection.namespace, zipper, self.instance), self._on_delivery),
+            connection.session.subscribe_all(
+                keys.dispatch(connection.namespace, zipper, self.instance), self._on_deliveries
+            ),
             connection.session.announce(keys.alive(connection.namespace, zipper, self.instance)),
         ]
         connection.session.settle()
@@ -180,7 +190,8 @@ class Worker:
             instance=self.instance,
             observe=sorted(s.observe),
             emit=sorted(s.emit or ()),
-            credits=min(max(s.credits, self._least_credits()), MAX_CREDITS),
+            credits=min(max(s.credits or CREDITS, self._least_credits()), MAX_CREDITS),
+            most_credits=self._most_credits,
             runtime=self._handler.runtime,
             pid=os.getpid(),
         )
@@ -221,19 +232,24 @@ class Worker:
 
     # ---- zenoh's threads
 
-    def _on_delivery(self, key: str, payload: Payload, attachment: bytes) -> None:
+    def _on_deliveries(self, key: str, messages: Sequence[Message]) -> None:
+        now_ns = self._clock.monotonic_ns()
+        arrived = [self._read(payload, attachment, now_ns) for payload, attachment in messages]
+        self._mailbox.put_all([each for each in arrived if each is not None])
+
+    def _read(self, payload: Payload, attachment: bytes, now_ns: int) -> Arrived | None:
         if not attachment:
             self._must_join.set()
-            return
+            return None
         try:
             delivery = decode_delivery(attachment)
         except RemoteProtocolError as error:
             self._warn("delivery ignored: %s", error)
-            return
-        if self._progress.receive(delivery.number, delivery.epoch, delivery.after):
-            now_ns = self._clock.monotonic_ns()
-            ends_ns = now_ns + delivery.remaining_us * 1_000 if delivery.remaining_us else None
-            self._mailbox.put(Arrived(payload, delivery, now_ns, ends_ns))
+            return None
+        if not self._progress.receive(delivery.number, delivery.epoch, delivery.after):
+            return None
+        ends_ns = now_ns + delivery.remaining_us * 1_000 if delivery.remaining_us else None
+        return Arrived(payload, delivery, now_ns, ends_ns)
 
     def _on_state(self, state: Hello, is_new: bool) -> None:
         if state.epoch != self._epoch:
@@ -254,17 +270,8 @@ class Worker:
                     "zipper `%s` %s", self._connection.zipper, "is back" if is_heard else "is silent; waiting for it"
                 )
                 was_heard = is_heard
-            self._report(full=True)
-
-    def _report(self, *, full: bool) -> None:
-        connection = self._connection
-        report = self._progress.report(self._clock.monotonic_ns(), full=full)
-        try:
-            key = keys.reports(connection.namespace, connection.zipper, self.instance)
-            connection.session.publish(key, encode(report), lane=self._report_lane)
-        except TransportError:
-            if not self._stopping.is_set():
-                raise
+            with self._sending:
+                self._send(full=True)
 
     # ---- the working threads
 
@@ -293,23 +300,30 @@ class Worker:
         return Handled(arrived, context, error, started_ns, self._clock.monotonic_ns())
 
     def _leave(self, handled: Handled) -> None:
-        """Send what was emitted, and report. One thread at a time."""
-        arrived, context, error = handled.arrived, handled.context, handled.error
-        delivery, handler_ns = arrived.delivery, handled.handler_ns
-        if context is None:
+        """Send what was emitted, and report, at once or with what follows at once. One thread at a time."""
+        with self._sending:
+            self._settle(handled)
+            is_last = len(self._mailbox) == 0
+            if self._outgoing.finish(handled.handler_ns, handled.ended_ns, is_last=is_last):
+                self._send(full=False)
+        context, delivery = handled.context, handled.arrived.delivery
+        if self._on_frame is not None and context is not None:
+            frame = Frame(delivery.origin, self._connection.zipper, delivery.header, context.payload)
+            self._on_frame(frame, handled.error, handled.handler_ns)
+
+    def _settle(self, handled: Handled) -> None:
+        arrived, error, handler_ns = handled.arrived, handled.error, handled.handler_ns
+        delivery = arrived.delivery
+        if handled.context is None:
             self._finish(delivery, "dropped", "stale", 0)
-            return
-        if error is None:
-            self._publish(delivery, context.emissions, handled.ended_ns - arrived.arrived_ns)
+        elif error is None:
+            self._add(delivery, handled.context.emissions, handled.ended_ns - arrived.arrived_ns)
             self._finish(delivery, "completed", "", handler_ns)
         elif isinstance(error, GuestTimeout) and arrived.ends_ns is not None and handled.ended_ns >= arrived.ends_ns:
             self._finish(delivery, "dropped", "stale", handler_ns)  # the frame ended before the guest's own deadline
         else:
             self._warn("%s", self._describe(error, delivery))
             self._finish(delivery, "failed", failure_reason(error), handler_ns)
-        if self._on_frame is not None:
-            frame = Frame(delivery.origin, self._connection.zipper, delivery.header, context.payload)
-            self._on_frame(frame, error, handler_ns)
 
     def _describe(self, error: NearfieldError, delivery: DeliveryHeader) -> str:
         if isinstance(error, GuestError):
@@ -317,7 +331,7 @@ class Worker:
         frame = f"frame {delivery.origin}/{delivery.header.sequence}, tag {format_tag(delivery.header.tag)}"
         return f"function `{self.settings.function}`: {error}, {frame}"
 
-    def _publish(self, delivery: DeliveryHeader, emissions: Sequence[Emission], took_ns: int) -> None:
+    def _add(self, delivery: DeliveryHeader, emissions: Sequence[Emission], took_ns: int) -> None:
         connection = self._connection
         sent_ns = later(delivery.header.sent_ns, took_ns)
         for part, emission in enumerate(emissions):
@@ -329,8 +343,8 @@ class Worker:
                 is_addressed=emission.to is not None,
             )
             origin = emission.to or delivery.origin
-            key = keys.FrameKey(connection.namespace, emission.tag, connection.zipper, origin)
-            connection.session.publish(str(key), emission.payload, attachment=header.encode(), lane=self._frame_lane)
+            key = keys.frame(connection.namespace, emission.tag, connection.zipper, origin)
+            self._outgoing.add(key, emission.payload, header.encode())
             self._emitted += 1
 
     def _finish(self, delivery: DeliveryHeader, status: Status, reason: str, handler_ns: int) -> None:
@@ -341,4 +355,16 @@ class Worker:
         else:
             self._dropped += 1
         self._progress.finish(Done(delivery.number, status, reason, handler_ns), delivery.epoch)
-        self._report(full=False)
+
+    def _send(self, *, full: bool) -> None:
+        """Results, then the report on them. The caller holds `_sending`."""
+        connection = self._connection
+        try:
+            for key, results in self._outgoing.take().items():
+                connection.session.publish_all(key, results, lane=self._frame_lane)
+            report = self._progress.report(self._clock.monotonic_ns(), full=full)
+            key = keys.reports(connection.namespace, connection.zipper, self.instance)
+            connection.session.publish(key, encode(report), lane=self._report_lane)
+        except TransportError:
+            if not self._stopping.is_set():
+                raise

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -16,7 +16,7 @@ from nearfield.queues import Mailbox, QueueClosed
 from nearfield.sink.duplicates import Duplicates
 from nearfield.sink.statistics import SINK_SLOW, SinkStatistics
 from nearfield.telemetry import RepeatedWarning
-from nearfield.transport import DEFAULT_ZIPPER, Connection, Payload, as_connection
+from nearfield.transport import DEFAULT_ZIPPER, Connection, Message, Payload, as_connection
 
 _log = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ class Sink:
         self._warn = RepeatedWarning(_log)
         namespace = connection.namespace
         expressions = [keys.frames_of_tag(namespace, tag) for tag in self.tags] or [keys.all_frames(namespace)]
-        self._handles = [connection.session.subscribe(expression, self._on_frame) for expression in expressions]
+        self._handles = [connection.session.subscribe_all(expression, self._on_frames) for expression in expressions]
         connection.session.settle()
 
     @property
@@ -134,9 +134,9 @@ class Sink:
     ) -> None:
         self.close()
 
-    def _on_frame(self, key: str, payload: Payload, attachment: bytes) -> None:
-        self._arrived += 1
-        self._mailbox.put((key, payload, attachment))
+    def _on_frames(self, key: str, messages: Sequence[Message]) -> None:
+        self._arrived += len(messages)
+        self._mailbox.put_all([(key, payload, attachment) for payload, attachment in messages])
 
     def _parse(self, key: str, payload: Payload, attachment: bytes) -> Frame | None:
         try:

@@ -6,7 +6,7 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Literal, Self
 
@@ -24,9 +24,10 @@ from nearfield.frame import (
     keys,
     parse_tag,
 )
-from nearfield.frame.control import ACK_HISTORY, Ack, Hello, decode
+from nearfield.frame.control import MAX_WINDOW, Ack, Hello, decode
 from nearfield.frame.header import later
 from nearfield.source.allowance import Allowance, Fence
+from nearfield.source.linger import Linger
 from nearfield.source.results import Results
 from nearfield.source.statistics import SourceStatistics
 from nearfield.source.window import RESEND_AFTER_NS, Outgoing, Window
@@ -35,7 +36,8 @@ from nearfield.transport import DEFAULT_ZIPPER, FRAME_LANES, Connection, Payload
 _log = logging.getLogger(__name__)
 
 LIVE_WINDOW = 2
-COMPLETE_WINDOW = 16
+COMPLETE_WINDOW = 256
+COMPLETE_WINDOW_BYTES = 8 * 2**20
 UPKEEP_S = 0.1
 _MAX_NS = 2**64 - 1
 
@@ -58,7 +60,8 @@ class Source:
             sources and sinks may share; it is closed with the last of them.
         tag: default for `send`.
         priority: frames with a higher one do not wait for those with a lower one, on any link.
-        window: frames on their way at most; None: one or two for ``live``, 16 for ``complete``.
+        window: frames on their way at most; None: one or two for ``live``, 256 for ``complete``,
+            fewer when they hold more than 8 MB together.
 
     Raises:
         UsageError: an ill-formed name, tag or address; an unknown priority.
@@ -80,12 +83,17 @@ class Source:
         self.name = check_name("source", name)
         self.mode = mode
         self._tag = None if tag is None else _sendable(tag)
-        if window is not None and not 1 <= window <= ACK_HISTORY:
-            raise UsageError(f"window: got {window}, expected 1 to {ACK_HISTORY} frames")
+        if window is not None and not 1 <= window <= MAX_WINDOW:
+            raise UsageError(f"window: got {window}, expected 1 to {MAX_WINDOW} frames")
         if priority not in PRIORITIES:
             raise UsageError(f"priority: got {priority!r}, expected one of {', '.join(PRIORITIES)}")
         self._flags, self._lane = flags_of(priority), FRAME_LANES[priority]
-        self._window = Window(window or (LIVE_WINDOW if mode == "live" else COMPLETE_WINDOW))
+        if window is not None:
+            self._window = Window(window)
+        elif mode == "live":
+            self._window = Window(LIVE_WINDOW)
+        else:
+            self._window = Window(COMPLETE_WINDOW, COMPLETE_WINDOW_BYTES)
         # Who names a window knows the line, and wants it used.
         self._adapts = mode == "live" and window is None
         self._allowance, self._fence = Allowance(), Fence()
@@ -95,9 +103,14 @@ class Source:
         self._room = threading.Condition(self._lock)  # for `send`, `flush`
         self._work = threading.Condition(self._lock)  # for the keeper
         self._keeper_sleeps = False
+        # It wakes in time for frames that wait for company.
+        self._keeper_lingers = False
         # While the keeper sends frames that waited, newer ones must not overtake them.
         self._keeper_sends = False
         self._waiting: dict[int, Outgoing] = {}
+        self._linger = Linger()  # in `complete`
+        # Taken before `_lock`, never while that is held.
+        self._publishing = threading.Lock()
         self._resend: list[Outgoing] = []
         self._next_sequence = 0
         self._closed = False
@@ -166,12 +179,23 @@ class Source:
                 self._waiting[number] = frame
                 self._work.notify()
                 return header.sequence
-            if self.mode == "complete" and number in self._observed:
-                self._wait_for_room(timeout_s)
-            self._depart(frame)
+            if self.mode == "complete":
+                if number in self._observed:
+                    self._wait_for_room(timeout_s)
+                self._depart(frame)
+                under_way = max(0, len(self._window) - len(self._linger) - 1)
+                must_leave = self._linger.add(frame, under_way, frame.offered_ns)
+                if not must_leave and not self._keeper_lingers:
+                    self._work.notify()
+            else:
+                self._depart(frame)
             if self._keeper_sleeps:
                 self._work.notify()
-        self._publish(frame)
+        if self.mode == "live":
+            self._publish([frame])
+            self._ask_whether_through()
+        elif must_leave:
+            self._publish_lingering()
         return header.sequence
 
     def results(self, timeout_s: float | None = None) -> Iterator[Frame]:
@@ -204,11 +228,13 @@ class Source:
         """
         if self.mode == "live":
             return True
+        self._publish_lingering()
         with self._lock:
             return self._room.wait_for(lambda: self._window.has_room or self._closed, timeout_s)
 
     def flush(self, timeout_s: float | None = 10.0) -> bool:
         """Wait until the zipper has confirmed everything. False: not within the time."""
+        self._publish_lingering()
         with self._lock:
             return self._room.wait_for(
                 lambda: (len(self._window) == 0 and not self._waiting) or self._closed, timeout_s
@@ -241,6 +267,8 @@ class Source:
 
         Call `flush` before to be sure that all arrived. Idempotent.
         """
+        if not self._closed:
+            self._publish_lingering()
         with self._lock:
             if self._closed:
                 return
@@ -306,11 +334,22 @@ class Source:
             or bool(self._resend)
             or self._sendable_waiting() is not None
             or (self._keeper_sleeps and self._needs_upkeep)
+            or (bool(self._linger) and not self._keeper_lingers)
+            or self._linger_is_due()
         )
 
     @property
     def _needs_upkeep(self) -> bool:
-        return len(self._window) > 0 or bool(self._waiting)
+        return len(self._window) > 0 or bool(self._waiting) or bool(self._linger)
+
+    def _linger_is_due(self) -> bool:
+        return bool(self._linger) and self._clock.monotonic_ns() >= self._linger.due_ns
+
+    def _pause_s(self) -> float:
+        """How long the keeper may wait when there is something to keep."""
+        if not self._linger:
+            return UPKEEP_S
+        return min(UPKEEP_S, max(0.0, (self._linger.due_ns - self._clock.monotonic_ns()) / 1e9))
 
     def _due(self) -> list[Outgoing]:
         """What the keeper is to send now."""
@@ -335,18 +374,30 @@ class Source:
 
     # ---- inside, the lock not held
 
-    def _publish(self, frame: Outgoing) -> None:
+    def _publish_lingering(self) -> None:
+        """Let those go that wait for company. One thread at a time, so that frames leave in order."""
+        with self._publishing:
+            with self._lock:
+                frames = self._linger.take(self._clock.monotonic_ns())
+            self._publish(frames)
+
+    def _publish(self, frames: Sequence[Outgoing]) -> None:
         connection = self._connection
-        key = keys.FrameKey(connection.namespace, frame.header.tag, connection.zipper, self.name)
-        # The frame may have waited here, and zippers take the time between capture and sending for its age. The wait is
-        # measured by itself, since the wall clock may have been set meanwhile.
-        sent_ns = later(frame.header.sent_ns, self._clock.monotonic_ns() - frame.offered_ns)
-        attachment = frame.header.encode(sent_ns)
-        connection.session.publish(str(key), frame.payload, attachment=attachment, lane=self._lane)
-        if self._adapts:
-            self._ask_whether_through()
+        now_ns = self._clock.monotonic_ns()
+        by_key: dict[str, list[tuple[bytes | Payload, bytes]]] = {}
+        for frame in frames:
+            header = frame.header
+            # The frame may have waited here, and zippers take the time between capture and sending for its age. The
+            # wait is measured by itself, since the wall clock may have been set meanwhile.
+            attachment = header.encode(later(header.sent_ns, now_ns - frame.offered_ns))
+            key = keys.frame(connection.namespace, header.tag, connection.zipper, self.name)
+            by_key.setdefault(key, []).append((frame.payload, attachment))
+        for key, messages in by_key.items():
+            connection.session.publish_all(key, messages, lane=self._lane)
 
     def _ask_whether_through(self) -> None:
+        if not self._adapts:
+            return
         with self._lock:
             if not self._waiting and 2 * self._fence.bytes < self._allowance.bytes:
                 return
@@ -402,15 +453,18 @@ class Source:
             with self._lock:
                 self._keeper_sends = False
                 self._keeper_sleeps = not self._needs_upkeep
-                self._work.wait_for(self._has_work, None if self._keeper_sleeps else UPKEEP_S)
+                self._keeper_lingers = bool(self._linger)
+                self._work.wait_for(self._has_work, None if self._keeper_sleeps else self._pause_s())
                 self._keeper_sleeps = False
                 if self._closed:
                     return
                 due = self._due()
             try:
-                for frame in due:
-                    self._publish(frame)
-                if self._waiting and self._adapts:
+                if self._linger_is_due():
+                    self._publish_lingering()
+                if due:
+                    self._publish(due)
+                if due or self._waiting:
                     self._ask_whether_through()
             except TransportError as error:
                 if not self._closed:

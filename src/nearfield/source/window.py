@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from nearfield.frame import Header
+from nearfield.frame.ranges import Range, within
 
 # First wait before an unacknowledged frame is sent again; it doubles each time up to the maximum.
 RESEND_AFTER_NS = 1_000_000_000
@@ -38,11 +39,13 @@ class Window:
 
     Attributes:
         capacity: frames at most.
+        max_bytes: of their payloads, unless it is a single frame.
         bytes: of the payloads held.
     """
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, capacity: int, max_bytes: int | None = None) -> None:
         self.capacity = capacity
+        self.max_bytes = max_bytes
         self.bytes = 0
         self._sent: OrderedDict[int, _Sent] = OrderedDict()
 
@@ -51,21 +54,26 @@ class Window:
 
     @property
     def has_room(self) -> bool:
+        if self.max_bytes is not None and self.bytes >= self.max_bytes:
+            return False
         return len(self._sent) < self.capacity
 
     def add(self, frame: Outgoing, now_ns: int) -> None:
         self._sent[frame.header.sequence] = _Sent(frame, now_ns, RESEND_AFTER_NS)
         self.bytes += len(frame.payload)
 
-    def release(self, sequences: Iterable[int]) -> list[int]:
-        """Forget frames; numbers that are not held are passed over. Returns when each that was held was last sent."""
-        released = [sent for sequence in sequences if (sent := self._sent.pop(sequence, None)) is not None]
+    def release(self, ranges: Sequence[Range]) -> list[int]:
+        """Forget frames that are held and in `ranges`. Returns when each was last sent."""
+        return self._forget(within(list(self._sent), ranges))
+
+    def _forget(self, sequences: Iterable[int]) -> list[int]:
+        released = [self._sent.pop(sequence) for sequence in sequences]
         self.bytes -= sum(len(sent.frame.payload) for sent in released)
         return [sent.sent_ns for sent in released]
 
     def clear(self) -> int:
         """Forget all. Returns how many there were."""
-        return len(self.release(list(self._sent)))
+        return len(self._forget(list(self._sent)))
 
     def all(self, now_ns: int) -> list[Outgoing]:
         """Every frame, to be sent once more, as to a zipper that restarted."""
@@ -85,4 +93,4 @@ class Window:
 
     def give_up(self, now_ns: int) -> int:
         """Forget frames that were not acknowledged within the first waiting time. Returns how many."""
-        return len(self.release([n for n, sent in self._sent.items() if now_ns - sent.sent_ns > RESEND_AFTER_NS]))
+        return len(self._forget([n for n, sent in self._sent.items() if now_ns - sent.sent_ns > RESEND_AFTER_NS]))

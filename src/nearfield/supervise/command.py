@@ -34,7 +34,8 @@ def worker_command(
     sandbox = function.sandbox
     arguments = [sys.executable, "-m", "nearfield", "run", str(function.run)]
     arguments += ["--name", function.name, "--zipper", zipper, "--namespace", namespace]
-    arguments += ["--credits", str(function.credits)]
+    if function.credits is not None:
+        arguments += ["--credits", str(function.credits)]
     if function.priority != "normal":
         arguments += ["--priority", function.priority]
     for tag in function.observe:

@@ -17,8 +17,9 @@ from typing import Any, Protocol, Self
 
 import zenoh
 
-from nearfield.errors import InternalError, NearfieldError, TransportError
+from nearfield.errors import InternalError, NearfieldError, RemoteProtocolError, TransportError
 from nearfield.frame import Priority
+from nearfield.frame.bundle import decode_bundle, encode_bundle, in_bundles, is_bundle
 from nearfield.transport.address import Address
 from nearfield.transport.certificates import Identity
 from nearfield.transport.settings import client_settings, router_settings
@@ -34,6 +35,21 @@ class Payload(Protocol):
         ...
 
     def __len__(self) -> int: ...
+
+
+class _Part:
+    """A payload that came in a bundle."""
+
+    __slots__ = ("_data",)
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def to_bytes(self) -> bytes:
+        return self._data
+
+    def __len__(self) -> int:
+        return len(self._data)
 
 
 class Lane(enum.Enum):
@@ -59,6 +75,12 @@ REPORT_LANES: Mapping[Priority, Lane] = {"high": Lane.REPORTS_HIGH, "normal": La
 MessageCallback = Callable[[str, Payload, bytes], None]
 """Called with key, payload and attachment, on a thread of zenoh's: must not block."""
 
+
+Message = tuple[Payload, bytes]
+"""Payload and attachment."""
+
+BundleCallback = Callable[[str, Sequence[Message]], None]
+"""Called with the key and the messages that travelled together, on a thread of zenoh's: must not block."""
 
 Reply = Callable[[bytes], None]
 
@@ -106,7 +128,7 @@ class Session:
         try:
             self._session.put(
                 key,
-                payload,
+                payload.to_bytes() if isinstance(payload, _Part) else payload,
                 attachment=attachment or None,
                 priority=priority,
                 congestion_control=congestion_control,
@@ -115,6 +137,20 @@ class Session:
         except zenoh.ZError as error:
             raise TransportError(f"cannot publish on `{key}`: {error}") from error
 
+    def publish_all(
+        self, key: str, messages: Sequence[tuple[bytes | Payload, bytes]], *, lane: Lane = Lane.FRAMES
+    ) -> None:
+        """Send messages, payload and attachment each, in order, the small ones together. Otherwise as `publish`."""
+        for together in in_bundles(messages):
+            if len(together) == 1:
+                payload, attachment = together[0]
+            else:
+                payload, attachment = encode_bundle(
+                    [each if isinstance(each, bytes) else each.to_bytes() for each, _ in together],
+                    [each for _, each in together],
+                )
+            self.publish(key, payload, attachment=attachment, lane=lane)
+
     def subscribe(self, key: str, callback: MessageCallback) -> Handle:
         """Call `callback` for every message that matches `key` from now on.
 
@@ -122,9 +158,25 @@ class Session:
             TransportError: the session is closed.
         """
 
+        def on_messages(key: str, messages: Sequence[Message]) -> None:
+            for payload, attachment in messages:
+                callback(key, payload, attachment)
+
+        return self.subscribe_all(key, on_messages)
+
+    def subscribe_all(self, key: str, callback: BundleCallback) -> Handle:
+        """Call `callback` with those messages together that travelled together. Otherwise as `subscribe`.
+
+        What means to be a bundle and is none is taken for a message.
+
+        Raises:
+            TransportError: the session is closed.
+        """
+
         def on_sample(sample: zenoh.Sample) -> None:
             attachment = sample.attachment
-            callback(str(sample.key_expr), sample.payload, b"" if attachment is None else attachment.to_bytes())
+            data = b"" if attachment is None else attachment.to_bytes()
+            callback(str(sample.key_expr), _open_bundle(sample.payload, data))
 
         try:
             return Handle(self._session.declare_subscriber(key, on_sample).undeclare)
@@ -312,6 +364,16 @@ def open_client(
                     "no answer over QUIC", where=", ".join(map(str, addresses)), hint="is UDP blocked on the way?"
                 ) from error
             time.sleep(0.1)
+
+
+def _open_bundle(payload: Payload, attachment: bytes) -> Sequence[Message]:
+    if not is_bundle(attachment):
+        return ((payload, attachment),)
+    try:
+        messages = decode_bundle(payload.to_bytes(), attachment)
+    except RemoteProtocolError:
+        return ((payload, attachment),)
+    return [(_Part(part), own_attachment) for part, own_attachment in messages]
 
 
 def _config(settings: Mapping[str, Any]) -> zenoh.Config:

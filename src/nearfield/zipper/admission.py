@@ -32,7 +32,11 @@ def refusal(request: JoinRequest, observed: frozenset[int] | None, known: Iterab
         )
     if reserved := [tag for tag in asked if tag in RESERVED_TAGS]:
         return f"function `{request.function}` asks for reserved tags {_tags(reserved)}"
-    for name, count in (("credits", request.credits), ("concurrency", request.concurrency)):
+    for name, count in (
+        ("credits", request.credits),
+        ("most_credits", request.most_credits or 1),
+        ("concurrency", request.concurrency),
+    ):
         if not 1 <= count <= MAX_CREDITS:
             return f"{name}: got {count}, expected 1 to {MAX_CREDITS}"
     return None

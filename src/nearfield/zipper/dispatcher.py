@@ -74,12 +74,17 @@ class Dispatcher(Generic[PayloadType]):
         stuck, self._outbox.stuck = self._outbox.stuck, []
         return stuck
 
-    def take_acks(self) -> list[tuple[str, Ack]]:
-        """(origin, acknowledgement) for each source that has news since the last call."""
+    def take_acks(self, now_ns: int) -> list[tuple[str, Ack]]:
+        """(origin, acknowledgement) for each source that should be told now what is new since the last one."""
         return [
             (stream.origin, Ack(stream=stream.stream, epoch=self.epoch, released=stream.acknowledge()))
-            for stream in self._streams.take_unacknowledged()
+            for stream in self._streams.take_unacknowledged(now_ns)
         ]
+
+    @property
+    def acks_due_ns(self) -> int:
+        """When `take_acks` has some though nothing else happens, monotonic; `NEVER_NS`: need not be called."""
+        return self._streams.due_ns
 
     @property
     def routes_version(self) -> int:
@@ -215,9 +220,9 @@ class Dispatcher(Generic[PayloadType]):
         if self._room.used_bytes > self._room.limit_bytes:
             self._make_room()
 
-    def reject(self, reason: str) -> None:
-        """Count a frame that reaches no group."""
-        self.ingress.rejected[reason] += 1
+    def reject(self, reason: str, frames: int = 1) -> None:
+        """Count frames that reach no group."""
+        self.ingress.rejected[reason] += frames
 
     def tick(self, now_ns: int) -> list[str]:
         """Regular upkeep, about twice a second. Returns the instances given up because they fell silent."""

@@ -200,7 +200,15 @@ class Group(Generic[PayloadType]):
     def join(self, request: JoinRequest, now_ns: int) -> None:
         """Admit an instance."""
         self.instances.add(
-            Instance(request.instance, request.credits, now_ns, pid=request.pid, concurrency=request.concurrency)
+            Instance(
+                request.instance,
+                request.credits,
+                now_ns,
+                pid=request.pid,
+                concurrency=request.concurrency,
+                least_credits=request.credits,
+                most_credits=request.most_credits,
+            )
         )
         self.queue.unpark(self.instances)
         self.pump(now_ns)
@@ -224,6 +232,8 @@ class Group(Generic[PayloadType]):
                 item = self.instances.take_back(instance, done.delivery)
                 self._bindings.unbind(item)
                 self.outcomes.settle(item, done)
+                if instance.most_credits:
+                    self.instances.adapt(instance, done.handler_ns)
         if in_flight:
             self._recover_lost(instance, report.holding, now_ns)
         if busy_ns > self.policy.timeout_ns:

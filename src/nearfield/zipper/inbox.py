@@ -10,7 +10,7 @@ Event = Callable[[int], None]
 """Something to do on the dispatcher's thread, given the monotonic time in nanoseconds."""
 
 # Frames waiting for the dispatcher's thread.
-INBOX_FRAMES = 4_096
+INBOX_FRAMES = 8_192
 
 
 class Inbox:
@@ -22,31 +22,35 @@ class Inbox:
 
     def __init__(self, limit_bytes: int) -> None:
         self._limit_bytes = limit_bytes
-        self._events: queue.SimpleQueue[tuple[Event | None, int]] = queue.SimpleQueue()
+        self._events: queue.SimpleQueue[tuple[Event | None, int, int]] = queue.SimpleQueue()
         self._counting = threading.Lock()
-        self._put_bytes = 0
+        self._put_frames = self._put_bytes = 0
         # Written by the taking thread only.
-        self._taken_bytes = 0
+        self._taken_frames = self._taken_bytes = 0
 
     def put(self, event: Event | None) -> None:
         """Add an event; None only wakes the taker."""
-        self._events.put((event, 0))
+        self._events.put((event, 0, 0))
 
-    def put_frame(self, event: Event, size: int) -> bool:
-        """Add the arrival of a frame with `size` bytes. False: no room; it was not added."""
+    def put_frames(self, event: Event, frames: int, size: int) -> bool:
+        """Add the arrival of frames with `size` bytes together. False: no room; it was not added."""
         with self._counting:
             waiting = self._put_bytes - self._taken_bytes
-            if self._events.qsize() >= INBOX_FRAMES or (waiting and waiting + size > self._limit_bytes):
+            if self._put_frames - self._taken_frames >= INBOX_FRAMES or (
+                waiting and waiting + size > self._limit_bytes
+            ):
                 return False
+            self._put_frames += frames
             self._put_bytes += size
-        self._events.put((event, size))
+        self._events.put((event, frames, size))
         return True
 
     def take(self, timeout_s: float = 0.0) -> Event | None:
         """The oldest event, waiting for one up to `timeout_s`. None: there was none in time, or only a wake-up."""
         try:
-            event, size = self._events.get(timeout=timeout_s) if timeout_s > 0 else self._events.get_nowait()
+            event, frames, size = self._events.get(timeout=timeout_s) if timeout_s > 0 else self._events.get_nowait()
         except queue.Empty:
             return None
+        self._taken_frames += frames
         self._taken_bytes += size
         return event

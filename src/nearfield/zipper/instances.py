@@ -8,13 +8,20 @@ from typing import Generic
 
 from nearfield.zipper.item import Item, PayloadType
 
+# As much work may wait at an instance that takes as many frames as it can. Less than what it costs to lose them with
+# it, or to have handed them to one that turns out to be slow.
+AHEAD_NS = 2_000_000
+_NEWEST_WEIGHT = 0.125
+
 
 @dataclass(slots=True, eq=False)
 class Instance(Generic[PayloadType]):
     """One worker.
 
     Attributes:
-        credits: frames it takes at a time.
+        credits: frames it takes at a time at this moment.
+        least_credits, most_credits: the bounds of that; 0: it does not change.
+        mean_handler_ns: what a frame takes, the latest ones weighing most.
         last_report_ns: monotonic.
         pid: of its process, as it says.
         concurrency: frames that it has at hand at a time.
@@ -31,6 +38,9 @@ class Instance(Generic[PayloadType]):
     is_stuck: bool = False
     is_peer: bool = False
     round_trip_ns: int = 0
+    least_credits: int = 0
+    most_credits: int = 0
+    mean_handler_ns: float = 0.0
     in_flight: dict[int, tuple[Item[PayloadType], int]] = field(default_factory=dict)
 
     @property
@@ -95,6 +105,16 @@ class Instances(Generic[PayloadType]):
         after = instance.free
         self._moved(instance, after - 1, after)
         return item
+
+    def adapt(self, instance: Instance[PayloadType], handler_ns: int) -> None:
+        """A frame took so long: give an instance of a quick function more at a time, so that it never waits for us."""
+        weight = _NEWEST_WEIGHT if instance.mean_handler_ns else 1.0
+        instance.mean_handler_ns += weight * (max(handler_ns, 1) - instance.mean_handler_ns)
+        ahead = int(AHEAD_NS * instance.concurrency / instance.mean_handler_ns)
+        before = instance.free
+        instance.credits = min(instance.least_credits + ahead, max(instance.least_credits, instance.most_credits))
+        if instance.free != before:
+            self._moved(instance, before, instance.free)
 
     def bench(self, instance: Instance[PayloadType]) -> None:
         """Take all deliveries from an instance, and give it no more."""

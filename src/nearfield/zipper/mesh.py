@@ -85,11 +85,6 @@ class Mesh:
         """Tell peers what was finished of theirs."""
         self._publish_reports(full=False)
 
-    def forward(self, peer: str, function: str, payload: Payload, attachment: bytes, lane: Lane) -> None:
-        """Hand a frame over."""
-        key = keys.forward(self._namespace, peer, self._name, function)
-        self._session.publish(key, payload, attachment=attachment, lane=lane)
-
     def _publish_reports(self, *, full: bool) -> None:
         for peer, report in self._neighbours.peers.take_reports(full=full):
             key = keys.forwarded(self._namespace, peer, self._name)
@@ -113,7 +108,7 @@ class Mesh:
 
     def _on_frame(self, key: str, payload: Payload, attachment: bytes) -> None:
         # One that finds no room is lost, and the peer hands it out again.
-        self._inbox.put_frame(lambda now_ns: self._take_over(key, payload, attachment, now_ns), len(payload))
+        self._inbox.put_frames(lambda now_ns: self._take_over(key, payload, attachment, now_ns), 1, len(payload))
 
     # ---- the dispatcher's thread
 

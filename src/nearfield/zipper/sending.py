@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from nearfield.clock import Clock
 from nearfield.frame import keys
 from nearfield.frame.control import encode
@@ -40,35 +42,50 @@ class Sender:
         self._name = name
         self._epoch = epoch
 
-    def send(self) -> None:
-        """Everything decided since the last call. Acknowledgements last: what they release has left, or was buried."""
+    def send(self, now_ns: int) -> None:
+        """Everything decided since the last call. Acknowledgements last: what they release has left, or was buried.
+
+        Args:
+            now_ns: monotonic.
+        """
         dispatcher = self._dispatcher
-        for delivery in dispatcher.take_deliveries():
-            self._deliver(delivery)
+        if deliveries := dispatcher.take_deliveries():
+            self._deliver(deliveries)
         for burial in dispatcher.take_burials():
             self._bury(burial)
         self._mesh.flush()
-        for origin, ack in dispatcher.take_acks():
-            self._session.publish(keys.acks(self._namespace, self._name, origin), encode(ack), lane=Lane.CONTROL)
+        self._acknowledge(now_ns)
 
-    def _deliver(self, delivery: Delivery[Payload]) -> None:
-        item = delivery.item
-        attachment = encode_delivery(
-            item.header,
-            delivery.sent_ns,
-            delivery.number,
-            self._epoch,
-            delivery.remaining_us,
-            delivery.after,
-            item.origin,
-        )
-        # Only frames of one lane keep their order.
-        lane = Lane.FRAMES if delivery.is_ordered else FRAME_LANES[item.header.priority]
-        if delivery.is_to_peer:
-            self._mesh.forward(delivery.instance, delivery.function, item.payload, attachment, lane)
-        else:
-            key = keys.dispatch(self._namespace, self._name, delivery.instance)
-            self._session.publish(key, item.payload, attachment=attachment, lane=lane)
+    def _deliver(self, deliveries: Sequence[Delivery[Payload]]) -> None:
+        together: dict[tuple[str, str, Lane], list[tuple[bytes | Payload, bytes]]] = {}
+        for delivery in deliveries:
+            item = delivery.item
+            attachment = encode_delivery(
+                item.header,
+                item.sent_ns(delivery.now_ns),
+                delivery.number,
+                self._epoch,
+                item.remaining_us(delivery.now_ns),
+                delivery.after,
+                item.origin,
+            )
+            # Only frames of one lane keep their order.
+            lane = Lane.FRAMES if delivery.is_ordered else FRAME_LANES[item.header.priority]
+            to = (delivery.instance, delivery.function if delivery.is_to_peer else "", lane)
+            messages = together.get(to)
+            if messages is None:
+                messages = together[to] = []
+            messages.append((item.payload, attachment))
+        for (instance, function, lane), messages in together.items():
+            if function:
+                key = keys.forward(self._namespace, instance, self._name, function)
+            else:
+                key = keys.dispatch(self._namespace, self._name, instance)
+            self._session.publish_all(key, messages, lane=lane)
+
+    def _acknowledge(self, now_ns: int) -> None:
+        for origin, ack in self._dispatcher.take_acks(now_ns):
+            self._session.publish(keys.acks(self._namespace, self._name, origin), encode(ack), lane=Lane.CONTROL)
 
     def _bury(self, burial: Burial[Payload]) -> None:
         item, now_ns = burial.item, self._clock.monotonic_ns()

@@ -17,9 +17,10 @@ from nearfield.clock import Clock, SystemClock
 from nearfield.errors import RemoteProtocolError, TransportError
 from nearfield.frame import format_tag, is_name, keys
 from nearfield.frame.control import PROTOCOL_VERSION, Hello, JoinReply, JoinRequest, Report, decode, encode
-from nearfield.frame.received import read_envelope
+from nearfield.frame.keys import FrameKey, parse_frame_key
+from nearfield.frame.received import read_header
 from nearfield.telemetry.log import RepeatedWarning
-from nearfield.transport import Address, Handle, Identity, Lane, Payload, Reply, Session, open_router
+from nearfield.transport import Address, Handle, Identity, Lane, Message, Payload, Reply, Session, open_router
 from nearfield.version import __version__
 from nearfield.zipper.dispatcher import QUEUE_BYTES, Dispatcher
 from nearfield.zipper.inbox import Inbox
@@ -35,7 +36,7 @@ AnswerType = TypeVar("AnswerType")
 
 TICK_S = 0.5
 # Events that are worked off before anything is sent: under load, several acknowledgements become one.
-BATCH_EVENTS = 16
+BATCH_EVENTS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,9 +175,22 @@ class Zipper:
 
     # ---- zenoh's threads
 
-    def _on_frame(self, key: str, payload: Payload, attachment: bytes) -> None:
-        if not self._inbox.put_frame(lambda now_ns: self._offer(key, payload, attachment, now_ns), len(payload)):
-            self._inbox.put(lambda _: self._dispatcher.reject("zipper-overload"))
+    def _on_frames(self, key: str, messages: Sequence[Message]) -> None:
+        def offer(now_ns: int) -> None:
+            try:
+                frame_key = parse_frame_key(key)
+            except RemoteProtocolError as error:
+                self._refuse_malformed(error, len(messages))
+                return
+            for payload, attachment in messages:
+                self._offer(frame_key, payload, attachment, now_ns)
+
+        def refuse(_: int) -> None:
+            self._dispatcher.reject("zipper-overload", len(messages))
+
+        size = sum(len(payload) for payload, _ in messages)
+        if not self._inbox.put_frames(offer, len(messages), size):
+            self._inbox.put(refuse)
 
     def _on_report(self, key: str, payload: Payload, attachment: bytes) -> None:
         data = payload.to_bytes()
@@ -206,6 +220,7 @@ class Zipper:
     def _loop(self) -> None:
         assert self._session is not None
         assert self._mesh is not None
+        assert self._sender is not None
         next_tick_ns = self._clock.monotonic_ns()
         while not self._stopped.is_set():
             now_ns = self._clock.monotonic_ns()
@@ -214,8 +229,9 @@ class Zipper:
                 self._tick(self._session, now_ns)
             self._mesh.tick(now_ns)
             self._flush(self._session)
-            self._work_off(max(0.0, (min(next_tick_ns, self._mesh.due_ns) - now_ns) / 1e9))
-            self._flush(self._session)
+            due_ns = min(next_tick_ns, self._mesh.due_ns, self._dispatcher.acks_due_ns)
+            self._work_off(max(0.0, (due_ns - now_ns) / 1e9))
+        self._flush(self._session)
 
     def _tick(self, session: Session, now_ns: int) -> None:
         for name in self._dispatcher.tick(now_ns):
@@ -232,12 +248,15 @@ class Zipper:
             event(self._clock.monotonic_ns())
             timeout_s = 0.0
 
-    def _offer(self, key: str, payload: Payload, attachment: bytes, now_ns: int) -> None:
+    def _refuse_malformed(self, error: RemoteProtocolError, frames: int) -> None:
+        self._dispatcher.reject("malformed", frames)
+        self._warn("malformed frame refused: %s", error)
+
+    def _offer(self, frame_key: FrameKey, payload: Payload, attachment: bytes, now_ns: int) -> None:
         try:
-            frame_key, header = read_envelope(key, attachment)
+            header = read_header(frame_key, attachment)
         except RemoteProtocolError as error:
-            self._dispatcher.reject("malformed")
-            self._warn("malformed frame refused: %s", error)
+            self._refuse_malformed(error, 1)
             return
         if len(payload) > self.settings.max_payload_bytes:
             self._dispatcher.reject("too-large")
@@ -304,8 +323,8 @@ class Zipper:
         for stuck in self._dispatcher.take_stuck():
             _log.warning("instance `%s` is stuck; its frames go to others", stuck.instance)
             self.settings.on_stuck(stuck)
-        if self._sender is not None:
-            self._sender.send()
+        assert self._sender is not None
+        self._sender.send(self._clock.monotonic_ns())
 
     def _refresh_observed(self, session: Session) -> None:
         self._routes_version = self._dispatcher.routes_version
@@ -315,7 +334,7 @@ class Zipper:
         for tag in observed:
             if tag not in self._frame_handles:
                 key = keys.frames_of_tag(self.settings.namespace, tag, self.settings.name)
-                self._frame_handles[tag] = session.subscribe(key, self._on_frame)
+                self._frame_handles[tag] = session.subscribe_all(key, self._on_frames)
         hello = encode(
             Hello(
                 protocol=PROTOCOL_VERSION,

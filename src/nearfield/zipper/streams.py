@@ -2,32 +2,37 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from dataclasses import dataclass, field
 
-from nearfield.frame.control import ACK_HISTORY
+from nearfield.frame.ranges import Range, RangeSet
+from nearfield.zipper.item import NEVER_NS
 
 # A source re-sends at most its window (tens of frames) after a reconnect; this is far beyond it.
 DUPLICATE_WINDOW = 4_096
 MAX_STREAMS = 10_000
+# News waits for more news as long as a source has much else under way, but not longer.
+LINGER_NS = 2_000_000
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Stream:
     """One incarnation of one source.
 
     Attributes:
         held: frames that some group still has to finish before the source may forget them, with the number of groups.
-        released: the latest sequence numbers that the source may forget, oldest first.
+        released: sequence numbers that the source may forget.
         unacknowledged: where a stream with news for its source enters itself, once.
+        since_ns: monotonic, since when news waits; 0: none does.
     """
 
     origin: str
     stream: int
     unacknowledged: list[Stream]
     held: dict[int, int] = field(default_factory=dict)
-    released: deque[int] = field(default_factory=lambda: deque(maxlen=ACK_HISTORY))
-    _has_news: bool = False
+    released: RangeSet = field(default_factory=RangeSet)
+    since_ns: int = 0
+    _news: int = 0
     _seen: OrderedDict[int, None] = field(default_factory=OrderedDict)
     _floor: int = -1
 
@@ -62,15 +67,22 @@ class Stream:
             self._release(sequence)
 
     def _release(self, sequence: int) -> None:
-        self.released.append(sequence)
-        if not self._has_news:
-            self._has_news = True
+        self.released.add(sequence)
+        self._news += 1
+        if self._news == 1:
             self.unacknowledged.append(self)
 
-    def acknowledge(self) -> list[int]:
-        """The sequence numbers to tell the source now, oldest first."""
-        self._has_news = False
-        return list(self.released)
+    def is_due(self, now_ns: int) -> bool:
+        """Whether to tell the source now: a quarter of what it had under way is news, or that waited long enough."""
+        if 3 * self._news >= len(self.held):
+            return True
+        self.since_ns = self.since_ns or now_ns
+        return now_ns - self.since_ns >= LINGER_NS
+
+    def acknowledge(self) -> list[Range]:
+        """What to tell the source now."""
+        self._news = self.since_ns = 0
+        return self.released.ranges()
 
 
 class Streams:
@@ -95,10 +107,18 @@ class Streams:
     def find(self, origin: str, stream: int) -> Stream | None:
         return self._streams.get((origin, stream))
 
-    def take_unacknowledged(self) -> list[Stream]:
-        """Streams with news for their source since the last call."""
-        due = list(self._unacknowledged)
-        self._unacknowledged.clear()
+    @property
+    def due_ns(self) -> int:
+        """When `take_unacknowledged` is to be called again though nothing else happens, monotonic."""
+        return min((stream.since_ns for stream in self._unacknowledged), default=NEVER_NS - LINGER_NS) + LINGER_NS
+
+    def take_unacknowledged(self, now_ns: int) -> list[Stream]:
+        """Streams whose source should now be told what is new."""
+        if not self._unacknowledged:
+            return []
+        due = [stream for stream in self._unacknowledged if stream.is_due(now_ns)]
+        if due:
+            self._unacknowledged[:] = [stream for stream in self._unacknowledged if stream not in due]
         return due
 
     def _forget_one(self) -> None:

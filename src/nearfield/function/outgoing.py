@@ -1,0 +1,56 @@
+"""What a worker has to send: results and the reports on them, several together when they come quickly."""
+
+from __future__ import annotations
+
+from nearfield.frame.bundle import MAX_BUNDLE_BYTES
+from nearfield.transport import Payload
+
+# Results of a function that takes longer than this wait for no others.
+QUICK_NS = 200_000
+# Nor do results wait for longer than this, as long as the next one comes within it.
+LINGER_NS = 2_000_000
+
+
+class Outgoing:
+    """Results that wait, by key. Pure; the caller locks.
+
+    Args:
+        credits: frames that the zipper hands out before the first is reported.
+    """
+
+    def __init__(self, credits: int) -> None:
+        self._most = max(1, credits // 2)
+        self._frames = 0
+        self._bytes = 0
+        self._since_ns = 0
+        self._results: dict[str, list[tuple[bytes | Payload, bytes]]] = {}
+
+    def add(self, key: str, payload: bytes, header: bytes) -> None:
+        """One result."""
+        self._results.setdefault(key, []).append((payload, header))
+        self._bytes += len(payload)
+
+    def finish(self, handler_ns: int, now_ns: int, *, is_last: bool) -> bool:
+        """A frame is done, all of its results added. True: send now.
+
+        Args:
+            handler_ns: what it took.
+            now_ns: monotonic.
+            is_last: no other frame waits.
+        """
+        if not self._frames:
+            self._since_ns = now_ns
+        self._frames += 1
+        return (
+            is_last
+            or handler_ns > QUICK_NS
+            or self._frames >= self._most
+            or self._bytes > MAX_BUNDLE_BYTES
+            or now_ns - self._since_ns > LINGER_NS
+        )
+
+    def take(self) -> dict[str, list[tuple[bytes | Payload, bytes]]]:
+        """All that waits: by key, payload and header each, in order."""
+        results, self._results = self._results, {}
+        self._frames = self._bytes = 0
+        return results
