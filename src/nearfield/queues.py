@@ -29,7 +29,7 @@ class Mailbox(Generic[Item]):
         self.capacity = capacity
         self.dropped = 0
         self._items: deque[Item] = deque()
-        self._changed = threading.Condition()
+        self._changed = threading.Condition(threading.Lock())
         self._closed = False
 
     def put(self, item: Item) -> None:

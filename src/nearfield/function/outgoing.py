@@ -31,7 +31,7 @@ class Outgoing:
         self._bytes += len(payload)
 
     def finish(self, handler_ns: int, now_ns: int, *, is_last: bool) -> bool:
-        """A frame is done, all of its results added. True: send now.
+        """A frame is done, all of its results added. True: send, and report.
 
         Args:
             handler_ns: what it took.
@@ -41,16 +41,24 @@ class Outgoing:
         if not self._frames:
             self._since_ns = now_ns
         self._frames += 1
-        return (
-            is_last
-            or handler_ns > QUICK_NS
-            or self._frames >= self._most
-            or self._bytes > MAX_BUNDLE_BYTES
-            or now_ns - self._since_ns > LINGER_NS
-        )
+        return is_last or handler_ns > QUICK_NS or self._frames >= self._most or now_ns - self._since_ns > LINGER_NS
+
+    @property
+    def has_news(self) -> bool:
+        """Whether frames are done and not reported."""
+        return self._frames > 0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the results should be sent, though not yet the report on them: more would not fit into a bundle."""
+        return self._bytes > MAX_BUNDLE_BYTES
 
     def take(self) -> dict[str, list[tuple[bytes | Payload, bytes]]]:
         """All that waits: by key, payload and header each, in order."""
         results, self._results = self._results, {}
-        self._frames = self._bytes = 0
+        self._bytes = 0
         return results
+
+    def reported(self) -> None:
+        """All frames that are done were reported."""
+        self._frames = 0

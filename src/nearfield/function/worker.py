@@ -151,6 +151,9 @@ class Worker:
             handle_in_order(self._handler.concurrency, self._take, self._handle, self._leave, self.stop)
         finally:
             self._stopping.set()
+            with self._sending:
+                if self._outgoing.has_news:
+                    self._send(full=False)
             reporter.join(timeout=2 * JOIN_TIMEOUT_S)
             for handle in self._handles:
                 handle.close()
@@ -178,7 +181,6 @@ class Worker:
             ),
             connection.session.announce(keys.alive(connection.namespace, zipper, self.instance)),
         ]
-        connection.session.settle()
         self._attached_to = zipper
 
     def _ask_to_join(self) -> None:
@@ -306,6 +308,8 @@ class Worker:
             is_last = len(self._mailbox) == 0
             if self._outgoing.finish(handled.handler_ns, handled.ended_ns, is_last=is_last):
                 self._send(full=False)
+            elif self._outgoing.is_full:
+                self._send_results()
         context, delivery = handled.context, handled.arrived.delivery
         if self._on_frame is not None and context is not None:
             frame = Frame(delivery.origin, self._connection.zipper, delivery.header, context.payload)
@@ -359,12 +363,20 @@ class Worker:
     def _send(self, *, full: bool) -> None:
         """Results, then the report on them. The caller holds `_sending`."""
         connection = self._connection
+        self._send_results()
+        self._outgoing.reported()
+        report = self._progress.report(self._clock.monotonic_ns(), full=full)
         try:
-            for key, results in self._outgoing.take().items():
-                connection.session.publish_all(key, results, lane=self._frame_lane)
-            report = self._progress.report(self._clock.monotonic_ns(), full=full)
             key = keys.reports(connection.namespace, connection.zipper, self.instance)
             connection.session.publish(key, encode(report), lane=self._report_lane)
+        except TransportError:
+            if not self._stopping.is_set():
+                raise
+
+    def _send_results(self) -> None:
+        try:
+            for key, results in self._outgoing.take().items():
+                self._connection.session.publish_all(key, results, lane=self._frame_lane)
         except TransportError:
             if not self._stopping.is_set():
                 raise

@@ -64,7 +64,6 @@ class Sink:
         namespace = connection.namespace
         expressions = [keys.frames_of_tag(namespace, tag) for tag in self.tags] or [keys.all_frames(namespace)]
         self._handles = [connection.session.subscribe_all(expression, self._on_frames) for expression in expressions]
-        connection.session.settle()
 
     @property
     def dropped(self) -> int:

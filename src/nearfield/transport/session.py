@@ -85,6 +85,7 @@ BundleCallback = Callable[[str, Sequence[Message]], None]
 Reply = Callable[[bytes], None]
 
 
+SETTLE_TIMEOUT_S = 2.0
 # A key under which nobody announces anything.
 _NO_TOKEN = "nearfield/settled"
 
@@ -105,8 +106,9 @@ class Handle:
 class Session:
     """A connection to the mesh, as a router or as a client of one. Usable from any thread."""
 
-    def __init__(self, session: zenoh.Session) -> None:
+    def __init__(self, session: zenoh.Session, *, is_client: bool = False) -> None:
         self._session = session
+        self._is_client = is_client
         self._closing = threading.Lock()
 
     @property
@@ -154,6 +156,8 @@ class Session:
     def subscribe(self, key: str, callback: MessageCallback) -> Handle:
         """Call `callback` for every message that matches `key` from now on.
 
+        As a client, waits for one round trip: from then on the router lets nothing pass by.
+
         Raises:
             TransportError: the session is closed.
         """
@@ -179,7 +183,10 @@ class Session:
             callback(str(sample.key_expr), _open_bundle(sample.payload, data))
 
         try:
-            return Handle(self._session.declare_subscriber(key, on_sample).undeclare)
+            handle = Handle(self._session.declare_subscriber(key, on_sample).undeclare)
+            if self._is_client:
+                self._settle()
+            return handle
         except zenoh.ZError as error:
             raise TransportError(f"cannot subscribe to `{key}`: {error}") from error
 
@@ -223,15 +230,6 @@ class Session:
             if reply.ok is not None:
                 return bytes(reply.ok.payload.to_bytes())
         return None
-
-    def settle(self, *, timeout_s: float = 2.0) -> None:
-        """Wait until the router has taken in what was declared before. Blocks for one round trip.
-
-        Subscriptions and queries travel in different lanes, and frames would miss a subscription that is still under
-        way. This question has the lane of declarations, and nothing answers it but its end.
-        """
-        for _ in self._session.liveliness().get(_NO_TOKEN, timeout=timeout_s):
-            pass
 
     def ask_behind(self, key: str, on_answer: Callable[[], None], *, lane: Lane, timeout_s: float = 2.0) -> None:
         """Query `key` behind all that was published in `lane`: the answer says that it is through. Does not wait.
@@ -281,6 +279,15 @@ class Session:
             callback(str(sample.key_expr), sample.kind == zenoh.SampleKind.PUT)
 
         return Handle(self._session.liveliness().declare_subscriber(key, on_sample, history=True).undeclare)
+
+    def _settle(self) -> None:
+        """Wait until the router has taken in what was declared before.
+
+        Subscriptions and queries travel in different lanes, and frames would miss a subscription that is still under
+        way. This question has the lane of declarations, and nothing answers it but its end.
+        """
+        for _ in self._session.liveliness().get(_NO_TOKEN, timeout=SETTLE_TIMEOUT_S):
+            pass
 
     def close(self) -> None:
         """End the session and all that was declared on it. Idempotent."""
@@ -351,7 +358,7 @@ def open_client(
     give_up_at = time.monotonic() + timeout_s
     while True:
         try:
-            return Session(zenoh.open(config))
+            return Session(zenoh.open(config), is_client=True)
         except zenoh.ZError as error:
             reasons = [reason for reason in map(explain, addresses) if reason is not None]
             final = [reason for reason in reasons if isinstance(reason, CertificateError)]
