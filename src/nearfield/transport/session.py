@@ -103,6 +103,10 @@ class Handle:
                 undeclare()
 
 
+Declaration = Callable[[zenoh.Session], Callable[[], object]]
+"""Declares something on a session, and returns what undeclares it."""
+
+
 class Session:
     """A connection to the mesh, as a router or as a client of one. Usable from any thread."""
 
@@ -110,6 +114,10 @@ class Session:
         self._session = session
         self._is_client = is_client
         self._closing = threading.Lock()
+        # Guards the session's replacement, and what is declared on it: each with what undeclares it.
+        self._declaring = threading.RLock()
+        self._declared: dict[Declaration, Callable[[], object]] = {}
+        self._is_reopening = False
 
     @property
     def id(self) -> str:
@@ -127,8 +135,9 @@ class Session:
             TransportError: the session is closed.
         """
         priority, congestion_control, express = lane.value
+        session = self._session
         try:
-            self._session.put(
+            session.put(
                 key,
                 payload.to_bytes() if isinstance(payload, _Part) else payload,
                 attachment=attachment or None,
@@ -137,7 +146,9 @@ class Session:
                 express=express,
             )
         except zenoh.ZError as error:
-            raise TransportError(f"cannot publish on `{key}`: {error}") from error
+            # Nobody is connected at that moment; what is lost then is repaired like anything that a link lost.
+            if not self._is_reopening and session is self._session:
+                raise TransportError(f"cannot publish on `{key}`: {error}") from error
 
     def publish_all(
         self, key: str, messages: Sequence[tuple[bytes | Payload, bytes]], *, lane: Lane = Lane.FRAMES
@@ -183,15 +194,15 @@ class Session:
             callback(str(sample.key_expr), _open_bundle(sample.payload, data))
 
         try:
-            handle = Handle(self._session.declare_subscriber(key, on_sample).undeclare)
+            handle = self._declare(lambda session: session.declare_subscriber(key, on_sample).undeclare)
             if self._is_client:
                 self._settle()
             return handle
         except zenoh.ZError as error:
             raise TransportError(f"cannot subscribe to `{key}`: {error}") from error
 
-    def answer(self, key: str, on_question: Callable[[bytes, Reply], None]) -> Handle:
-        """Answer queries on `key`.
+    def answer(self, key: str | Callable[[str], str], on_question: Callable[[bytes, Reply], None]) -> Handle:
+        """Answer queries on `key`, or on the key that it gives for this session's id.
 
         `on_question(question, reply)` runs on a thread of zenoh's and must not block; `reply` may be called later,
         once, from any thread.
@@ -203,12 +214,16 @@ class Session:
                     try:
                         query.reply(query.key_expr, answer, express=True)
                     except zenoh.ZError:
-                        _log.debug("the asker of `%s` is gone", key)
+                        _log.debug("the asker of `%s` is gone", query.key_expr)
 
             question = query.payload
             on_question(b"" if question is None else question.to_bytes(), reply)
 
-        return Handle(self._session.declare_queryable(key, on_query).undeclare)
+        def declare(session: zenoh.Session) -> Callable[[], object]:
+            chosen = key if isinstance(key, str) else key(str(session.zid()))
+            return session.declare_queryable(chosen, on_query).undeclare
+
+        return self._declare(declare)
 
     def ask(self, key: str, question: bytes = b"", *, timeout_s: float = 2.0) -> bytes | None:
         """Query `key` and wait for the first answer; None when there was none in time. Blocks.
@@ -266,11 +281,11 @@ class Session:
             if event.transport.whatami == zenoh.WhatAmI.ROUTER:
                 callback(str(event.transport.zid), event.kind == zenoh.SampleKind.PUT)
 
-        return Handle(self._session.info.declare_transport_events_listener(on_event).undeclare)
+        return self._declare(lambda session: session.info.declare_transport_events_listener(on_event).undeclare)
 
     def announce(self, key: str) -> Handle:
         """Hold a liveliness token: it vanishes when this session ends, however that happens."""
-        return Handle(self._session.liveliness().declare_token(key).undeclare)
+        return self._declare(lambda session: session.liveliness().declare_token(key).undeclare)
 
     def watch_announcements(self, key: str, callback: Callable[[str, bool], None]) -> Handle:
         """Call `callback(key, is_alive)` for each token that matches, those already there included."""
@@ -278,7 +293,43 @@ class Session:
         def on_sample(sample: zenoh.Sample) -> None:
             callback(str(sample.key_expr), sample.kind == zenoh.SampleKind.PUT)
 
-        return Handle(self._session.liveliness().declare_subscriber(key, on_sample, history=True).undeclare)
+        def declare(session: zenoh.Session) -> Callable[[], object]:
+            return session.liveliness().declare_subscriber(key, on_sample, history=True).undeclare
+
+        return self._declare(declare)
+
+    def reopen(self, settings: Mapping[str, Any], *, timeout_s: float = 5.0) -> None:
+        """Close, and open again with other settings; all that was declared is declared anew. Blocks until then.
+
+        The settings of an open session cannot change. Whoever is connected is cut off, and connects again by itself;
+        what is published meanwhile is lost. The session's id changes.
+
+        Args:
+            timeout_s: how long to try to bind the addresses, which are free only a moment after they were closed.
+
+        Raises:
+            TransportError: it cannot be opened with these settings; it stays closed.
+        """
+        config = _config(settings)
+        with self._declaring:
+            self._is_reopening = True
+            try:
+                self.close()
+                self._session = _open_in_time(config, timeout_s)
+                for declaration in self._declared:
+                    self._declared[declaration] = declaration(self._session)
+            finally:
+                self._is_reopening = False
+
+    def _declare(self, declaration: Declaration) -> Handle:
+        with self._declaring:
+            self._declared[declaration] = declaration(self._session)
+        return Handle(lambda: self._undeclare(declaration))
+
+    def _undeclare(self, declaration: Declaration) -> None:
+        with self._declaring:
+            undeclare = self._declared.pop(declaration)
+        undeclare()
 
     def _settle(self) -> None:
         """Wait until the router has taken in what was declared before.
@@ -381,6 +432,17 @@ def _open_bundle(payload: Payload, attachment: bytes) -> Sequence[Message]:
     except RemoteProtocolError:
         return ((payload, attachment),)
     return [(_Part(part), own_attachment) for part, own_attachment in messages]
+
+
+def _open_in_time(config: zenoh.Config, timeout_s: float) -> zenoh.Session:
+    give_up_at = time.monotonic() + timeout_s
+    while True:
+        try:
+            return zenoh.open(config)
+        except zenoh.ZError as error:
+            if time.monotonic() >= give_up_at:
+                raise TransportError(f"cannot open the session again: {error}") from error
+            time.sleep(0.05)
 
 
 def _config(settings: Mapping[str, Any]) -> zenoh.Config:

@@ -116,7 +116,7 @@ class Zipper:
         )
         self._refresh_observed(session)
         self._handles = [
-            session.answer(keys.hello(s.namespace, session.id), lambda _, reply: reply(self._hello)),
+            session.answer(lambda own_id: keys.hello(s.namespace, own_id), lambda _, reply: reply(self._hello)),
             session.answer(keys.join(s.namespace, s.name), self._on_join),
             session.answer(keys.ledger(s.namespace, s.name), self._on_ledger),
             session.subscribe(keys.reports(s.namespace, s.name), self._on_report),
