@@ -122,6 +122,7 @@ def policy_of(function: FunctionConfig) -> GroupPolicy:
     return GroupPolicy(
         name=function.name,
         observe=frozenset(function.observe),
+        emit=frozenset(function.emit),
         mode=delivery.mode,
         queue=delivery.queue,
         max_age_ns=None if delivery.max_age_s is None else round(delivery.max_age_s * 1e9),

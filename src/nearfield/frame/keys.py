@@ -2,16 +2,19 @@
 
 `docs/protocol.md` is the public description. `<ns>` is the namespace, `<z>` a zipper's name.
 
+`<function>` and `<origin>` are names that whoever publishes must have a right to.
+
 ==========================================  ========================================================
-``nearfield/<ns>/frames/<tag>/<z>/<origin>``    frames; tag in decimal, z where the frame entered
-``nearfield/<ns>/dispatch/<z>/<instance>``      a frame handed to one instance
-``nearfield/<ns>/reports/<z>/<instance>``       what an instance finished, and its heartbeat
+``nearfield/<ns>/frames/<tag>/<z>/<origin>/<by>``  frames; tag in decimal, z where the frame entered, by: the function
+                                            that emitted it, or ``-``: the source itself
+``nearfield/<ns>/dispatch/<z>/<function>/<instance>``  a frame handed to one instance
+``nearfield/<ns>/reports/<z>/<function>/<instance>``  what an instance finished, and its heartbeat
 ``nearfield/<ns>/acks/<z>/<origin>``            what the zipper has taken from a source
 ``nearfield/<ns>/hello/<session id>``           query: which zipper is this, what does it observe
-``nearfield/<ns>/join/<z>``                     query: a function instance asks to be admitted
+``nearfield/<ns>/join/<z>/<function>``          query: a function instance asks to be admitted
 ``nearfield/<ns>/ledger/<z>``                   query: the ledger as it stands
 ``nearfield/<ns>/state/<z>``                    observed tags, published whenever they change
-``nearfield/<ns>/alive/<z>/<instance>``         liveliness token of an instance
+``nearfield/<ns>/alive/<z>/<function>/<instance>``  liveliness token of an instance
 ``nearfield/<ns>/zippers/<z>``                  liveliness token of a zipper
 ``nearfield/<ns>/capacity/<z>``                 how many frames of others a zipper takes
 ``nearfield/<ns>/forward/<z>/<from>/<function>``  a frame handed to another zipper
@@ -31,20 +34,32 @@ from nearfield.frame.names import is_name
 from nearfield.frame.tag import MAX_TAG
 
 ROOT = "nearfield"
+# Stands for the source itself where a frame's key names who sent it; no name of a function.
+SOURCE = "-"
 # One way to write each tag: subscriptions match keys letter by letter.
 _TAG = re.compile(r"0|[1-9][0-9]{0,9}", re.ASCII)
 
 
 class FrameKey(msgspec.Struct, frozen=True, gc=False):
-    """The parts of a frame's key."""
+    """The parts of a frame's key.
+
+    Attributes:
+        by: the function that emitted it, or `SOURCE`.
+    """
 
     namespace: str
     tag: int
     zipper: str
     origin: str
+    by: str = SOURCE
+
+    @property
+    def is_emitted(self) -> bool:
+        """Whether a function made it."""
+        return self.by != SOURCE
 
     def __str__(self) -> str:
-        return f"{ROOT}/{self.namespace}/frames/{self.tag}/{self.zipper}/{self.origin}"
+        return f"{ROOT}/{self.namespace}/frames/{self.tag}/{self.zipper}/{self.origin}/{self.by}"
 
 
 @functools.lru_cache(maxsize=4_096)
@@ -56,41 +71,44 @@ def parse_frame_key(key: str) -> FrameKey:
             sample is never accepted).
     """
     parts = key.split("/")
-    if len(parts) != 6 or parts[0] != ROOT or parts[2] != "frames":
-        raise RemoteProtocolError(f"key: got `{key[:200]}`, expected {ROOT}/<namespace>/frames/<tag>/<zipper>/<origin>")
-    _, namespace, _, tag_text, zipper, origin = parts
-    if not (is_name(namespace) and is_name(zipper) and is_name(origin)):
+    if len(parts) != 7 or parts[0] != ROOT or parts[2] != "frames":
+        raise RemoteProtocolError(
+            f"key: got `{key[:200]}`, expected {ROOT}/<namespace>/frames/<tag>/<zipper>/<origin>/<by>"
+        )
+    _, namespace, _, tag_text, zipper, origin, by = parts
+    if not (is_name(namespace) and is_name(zipper) and is_name(origin) and (by == SOURCE or is_name(by))):
         raise RemoteProtocolError(f"key: got `{key[:200]}`, expected plain names without wildcards")
     if not _TAG.fullmatch(tag_text) or int(tag_text) > MAX_TAG:
         raise RemoteProtocolError(f"key: got tag `{tag_text[:20]}`, expected a decimal number from 0 to {MAX_TAG}")
-    return FrameKey(namespace, int(tag_text), zipper, origin)
+    return FrameKey(namespace, int(tag_text), zipper, origin, by)
 
 
 @functools.lru_cache(maxsize=4_096)
-def frame(namespace: str, tag: int, zipper: str, origin: str) -> str:
+def frame(namespace: str, tag: int, zipper: str, origin: str, by: str = SOURCE) -> str:
     """Where one frame travels."""
-    return str(FrameKey(namespace, tag, zipper, origin))
+    return str(FrameKey(namespace, tag, zipper, origin, by))
 
 
 def frames_of_tag(namespace: str, tag: int, zipper: str = "*") -> str:
     """Subscription to one tag, entering at one zipper or anywhere."""
-    return f"{ROOT}/{namespace}/frames/{tag}/{zipper}/*"
+    return f"{ROOT}/{namespace}/frames/{tag}/{zipper}/*/*"
 
 
 def frames_of_origin(namespace: str, origin: str) -> str:
     """Subscription to all frames of one source, and those made from them or addressed to it."""
-    return f"{ROOT}/{namespace}/frames/*/*/{origin}"
+    return f"{ROOT}/{namespace}/frames/*/*/{origin}/*"
 
 
 def all_frames(namespace: str) -> str:
-    return f"{ROOT}/{namespace}/frames/*/*/*"
+    return f"{ROOT}/{namespace}/frames/*/*/*/*"
 
 
 def dispatch(namespace: str, zipper: str, instance: str) -> str:
+    """`instance` as `qualified` gives it, here and below."""
     return f"{ROOT}/{namespace}/dispatch/{zipper}/{instance}"
 
 
-def reports(namespace: str, zipper: str, instance: str = "*") -> str:
+def reports(namespace: str, zipper: str, instance: str = "*/*") -> str:
     return f"{ROOT}/{namespace}/reports/{zipper}/{instance}"
 
 
@@ -102,8 +120,8 @@ def hello(namespace: str, session_id: str) -> str:
     return f"{ROOT}/{namespace}/hello/{session_id}"
 
 
-def join(namespace: str, zipper: str) -> str:
-    return f"{ROOT}/{namespace}/join/{zipper}"
+def join(namespace: str, zipper: str, function: str = "*") -> str:
+    return f"{ROOT}/{namespace}/join/{zipper}/{function}"
 
 
 def ledger(namespace: str, zipper: str) -> str:
@@ -130,5 +148,22 @@ def forwarded(namespace: str, zipper: str, peer: str = "*") -> str:
     return f"{ROOT}/{namespace}/forwarded/{zipper}/{peer}"
 
 
-def alive(namespace: str, zipper: str, instance: str = "*") -> str:
+def alive(namespace: str, zipper: str, instance: str = "*/*") -> str:
     return f"{ROOT}/{namespace}/alive/{zipper}/{instance}"
+
+
+def qualified(function: str, instance: str) -> str:
+    """What an instance is known by at its zipper: nobody can pass for an instance of another function."""
+    return f"{function}/{instance}"
+
+
+def qualified_in(key: str) -> str:
+    """Which instance a key is of, that ends with it.
+
+    Raises:
+        RemoteProtocolError: it does not end with two names.
+    """
+    *_, function, instance = key.rsplit("/", 2)
+    if not (is_name(function) and is_name(instance)):
+        raise RemoteProtocolError(f"key: got `{key[:200]}`, expected .../<function>/<instance>")
+    return qualified(function, instance)

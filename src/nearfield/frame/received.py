@@ -20,7 +20,7 @@ def read_envelope(key: str, attachment: bytes) -> tuple[FrameKey, Header]:
     """What key and attachment of a message say.
 
     Raises:
-        RemoteProtocolError: no frame's key, no header, or the two name different tags.
+        RemoteProtocolError: no frame's key, no header, or the two name different tags or senders.
     """
     frame_key = parse_frame_key(key)
     return frame_key, read_header(frame_key, attachment)
@@ -30,11 +30,13 @@ def read_header(frame_key: FrameKey, attachment: bytes) -> Header:
     """What the attachment of a message with this key says.
 
     Raises:
-        RemoteProtocolError: no header, or one that names another tag.
+        RemoteProtocolError: no header, or one of another tag or sender.
     """
     header = decode_header(attachment)
     if header.tag != frame_key.tag:
         raise RemoteProtocolError(f"header: got tag {header.tag}, expected {frame_key.tag} as in the key")
+    if header.is_emitted != frame_key.is_emitted:
+        raise RemoteProtocolError(f"header: got flags {header.flags:#x}, expected those of a frame by `{frame_key.by}`")
     return header
 
 

@@ -104,6 +104,7 @@ class Worker:
     ) -> None:
         self.settings = settings
         self.instance = f"{settings.function[:48]}-{secrets.token_hex(4)}"
+        self._qualified = keys.qualified(settings.function, self.instance)
         self.observe: list[int] = []
         self._handler = handler
         self._most_credits = settings.credits or MOST_CREDITS
@@ -175,11 +176,12 @@ class Worker:
             return
         for handle in self._handles:
             handle.close()
+        instance = self._qualified
         self._handles = [
             connection.session.subscribe_all(
-                keys.dispatch(connection.namespace, zipper, self.instance), self._on_deliveries
+                keys.dispatch(connection.namespace, zipper, instance), self._on_deliveries
             ),
-            connection.session.announce(keys.alive(connection.namespace, zipper, self.instance)),
+            connection.session.announce(keys.alive(connection.namespace, zipper, instance)),
         ]
         self._attached_to = zipper
 
@@ -202,7 +204,7 @@ class Worker:
         expected = connection.state.epoch
         self._progress.rejoin(expected)
         answer = connection.session.ask(
-            keys.join(connection.namespace, connection.zipper), encode(request), timeout_s=JOIN_TIMEOUT_S
+            keys.join(connection.namespace, connection.zipper, s.function), encode(request), timeout_s=JOIN_TIMEOUT_S
         )
         if answer is None:
             raise TransportError(f"zipper `{connection.zipper}` does not answer the request to join")
@@ -347,7 +349,7 @@ class Worker:
                 is_addressed=emission.to is not None,
             )
             origin = emission.to or delivery.origin
-            key = keys.frame(connection.namespace, emission.tag, connection.zipper, origin)
+            key = keys.frame(connection.namespace, emission.tag, connection.zipper, origin, self.settings.function)
             self._outgoing.add(key, emission.payload, header.encode())
             self._emitted += 1
 
@@ -367,7 +369,7 @@ class Worker:
         self._outgoing.reported()
         report = self._progress.report(self._clock.monotonic_ns(), full=full)
         try:
-            key = keys.reports(connection.namespace, connection.zipper, self.instance)
+            key = keys.reports(connection.namespace, connection.zipper, self._qualified)
             connection.session.publish(key, encode(report), lane=self._report_lane)
         except TransportError:
             if not self._stopping.is_set():

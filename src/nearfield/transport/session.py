@@ -84,6 +84,8 @@ BundleCallback = Callable[[str, Sequence[Message]], None]
 
 Reply = Callable[[bytes], None]
 
+QuestionCallback = Callable[[str, bytes, Reply], None]
+
 
 SETTLE_TIMEOUT_S = 2.0
 # A key under which nobody announces anything.
@@ -201,10 +203,10 @@ class Session:
         except zenoh.ZError as error:
             raise TransportError(f"cannot subscribe to `{key}`: {error}") from error
 
-    def answer(self, key: str | Callable[[str], str], on_question: Callable[[bytes, Reply], None]) -> Handle:
+    def answer(self, key: str | Callable[[str], str], on_question: QuestionCallback) -> Handle:
         """Answer queries on `key`, or on the key that it gives for this session's id.
 
-        `on_question(question, reply)` runs on a thread of zenoh's and must not block; `reply` may be called later,
+        `on_question(key, question, reply)` runs on a thread of zenoh's and must not block; `reply` may be called later,
         once, from any thread.
         """
 
@@ -217,7 +219,7 @@ class Session:
                         _log.debug("the asker of `%s` is gone", query.key_expr)
 
             question = query.payload
-            on_question(b"" if question is None else question.to_bytes(), reply)
+            on_question(str(query.key_expr), b"" if question is None else question.to_bytes(), reply)
 
         def declare(session: zenoh.Session) -> Callable[[], object]:
             chosen = key if isinstance(key, str) else key(str(session.zid()))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from nearfield.frame import MAX_TAG, RESERVED_TAGS, format_tag, is_name
+from nearfield.frame import MAX_TAG, RESERVED_TAGS, format_tag
 from nearfield.frame.control import MAX_CREDITS, JoinRequest
 
 
@@ -18,8 +18,6 @@ def refusal(request: JoinRequest, observed: frozenset[int] | None, known: Iterab
     if observed is None:
         names = ", ".join(f"`{name}`" for name in known) or "none"
         return f"function `{request.function}` is not in this zipper's workflow; listed there: {names}"
-    if not is_name(request.instance):
-        return f"instance name: got {request.instance[:80]!r}, expected a name, which becomes part of a key"
     asked = frozenset(request.observe)
     if invalid := [tag for tag in asked if not 0 <= tag <= MAX_TAG]:
         return f"observe: got {invalid[0]}, expected tags from 0 to {MAX_TAG}"

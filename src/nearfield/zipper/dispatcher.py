@@ -220,6 +220,11 @@ class Dispatcher(Generic[PayloadType]):
         if self._room.used_bytes > self._room.limit_bytes:
             self._make_room()
 
+    def may_emit(self, function: str, tag: int) -> bool:
+        """Whether a function declares this tag. One that is not known here declares nothing, and is not stopped."""
+        group = self._groups.get(function)
+        return group is None or not group.policy.emit or tag in group.policy.emit
+
     def reject(self, reason: str, frames: int = 1) -> None:
         """Count frames that reach no group."""
         self.ingress.rejected[reason] += frames

@@ -12,6 +12,7 @@ class GroupPolicy:
 
     Attributes:
         observe: tags; empty: those that the first instance names.
+        emit: tags that it may emit; empty: any.
         mode: "live" drops the oldest when `queue` is full, "complete" keeps all.
         queue: frames waiting at most (live), for all sources together.
         max_age_ns: frames older than this are dropped before they are handled (live); None: no limit.
@@ -23,6 +24,7 @@ class GroupPolicy:
 
     name: str
     observe: frozenset[int] = frozenset()
+    emit: frozenset[int] = frozenset()
     mode: Literal["live", "complete"] = "live"
     queue: int = 8
     max_age_ns: int | None = None

@@ -57,7 +57,7 @@ class Sender:
         self._acknowledge(now_ns)
 
     def _deliver(self, deliveries: Sequence[Delivery[Payload]]) -> None:
-        together: dict[tuple[str, str, Lane], list[tuple[bytes | Payload, bytes]]] = {}
+        together: dict[tuple[str, str, bool, Lane], list[tuple[bytes | Payload, bytes]]] = {}
         for delivery in deliveries:
             item = delivery.item
             attachment = encode_delivery(
@@ -71,13 +71,13 @@ class Sender:
             )
             # Only frames of one lane keep their order.
             lane = Lane.FRAMES if delivery.is_ordered else FRAME_LANES[item.header.priority]
-            to = (delivery.instance, delivery.function if delivery.is_to_peer else "", lane)
+            to = (delivery.instance, delivery.function, delivery.is_to_peer, lane)
             messages = together.get(to)
             if messages is None:
                 messages = together[to] = []
             messages.append((item.payload, attachment))
-        for (instance, function, lane), messages in together.items():
-            if function:
+        for (instance, function, is_to_peer, lane), messages in together.items():
+            if is_to_peer:
                 key = keys.forward(self._namespace, instance, self._name, function)
             else:
                 key = keys.dispatch(self._namespace, self._name, instance)
@@ -93,6 +93,6 @@ class Sender:
             item.header, item.origin, function=burial.function, reason=burial.reason, attempts=burial.attempts
         )
         header = dead_letter_header(item.header, burial.tag, burial.function, item.sent_ns(now_ns))
-        key = keys.FrameKey(self._namespace, burial.tag, self._name, item.origin)
+        key = keys.frame(self._namespace, burial.tag, self._name, item.origin, burial.function)
         payload = write_dead_letter(letter, item.payload.to_bytes())
-        self._session.publish(str(key), payload, attachment=header.encode(), lane=FRAME_LANES[header.priority])
+        self._session.publish(key, payload, attachment=header.encode(), lane=FRAME_LANES[header.priority])

@@ -13,6 +13,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import msgspec
+
 from nearfield.clock import Clock, SystemClock
 from nearfield.errors import RemoteProtocolError, TransportError
 from nearfield.frame import format_tag, is_name, keys
@@ -116,7 +118,7 @@ class Zipper:
         )
         self._refresh_observed(session)
         self._handles = [
-            session.answer(lambda own_id: keys.hello(s.namespace, own_id), lambda _, reply: reply(self._hello)),
+            session.answer(lambda own_id: keys.hello(s.namespace, own_id), lambda _, __, reply: reply(self._hello)),
             session.answer(keys.join(s.namespace, s.name), self._on_join),
             session.answer(keys.ledger(s.namespace, s.name), self._on_ledger),
             session.subscribe(keys.reports(s.namespace, s.name), self._on_report),
@@ -194,17 +196,18 @@ class Zipper:
 
     def _on_report(self, key: str, payload: Payload, attachment: bytes) -> None:
         data = payload.to_bytes()
-        self._inbox.put(lambda now_ns: self._take_report(data, now_ns))
+        self._inbox.put(lambda now_ns: self._take_report(key, data, now_ns))
 
-    def _on_join(self, question: bytes, reply: Reply) -> None:
-        self._inbox.put(lambda now_ns: self._admit(question, reply, now_ns))
+    def _on_join(self, key: str, question: bytes, reply: Reply) -> None:
+        self._inbox.put(lambda now_ns: self._admit(key, question, reply, now_ns))
 
-    def _on_ledger(self, question: bytes, reply: Reply) -> None:
+    def _on_ledger(self, key: str, question: bytes, reply: Reply) -> None:
         self._inbox.put(lambda _: reply(encode(self._snapshot())))
 
     def _on_alive(self, key: str, is_alive: bool) -> None:
         if not is_alive:
-            self._inbox.put(lambda now_ns: self._lose(key.rsplit("/", 1)[-1], now_ns))
+            instance = keys.qualified_in(key)
+            self._inbox.put(lambda now_ns: self._lose(instance, now_ns))
 
     # ---- the dispatcher's thread
 
@@ -258,6 +261,10 @@ class Zipper:
         except RemoteProtocolError as error:
             self._refuse_malformed(error, 1)
             return
+        if frame_key.is_emitted and not self._dispatcher.may_emit(frame_key.by, header.tag):
+            self._dispatcher.reject("not-declared")
+            self._warn("frame by `%s` refused: it does not declare tag %s", frame_key.by, format_tag(header.tag))
+            return
         if len(payload) > self.settings.max_payload_bytes:
             self._dispatcher.reject("too-large")
             self._warn(
@@ -270,23 +277,29 @@ class Zipper:
             return
         self._dispatcher.offer(frame_key.origin, header, payload, now_ns)
 
-    def _take_report(self, data: bytes, now_ns: int) -> None:
+    def _take_report(self, key: str, data: bytes, now_ns: int) -> None:
         try:
+            instance = keys.qualified_in(key)
             report = decode(Report, data)
-            if not is_name(report.instance):
-                raise RemoteProtocolError(f"report message: instance {report.instance[:80]!r} is no name")
         except RemoteProtocolError as error:
             self._warn("report refused: %s", error)
             return
+        report = msgspec.structs.replace(report, instance=instance)
         if not self._dispatcher.report(report, now_ns) and self._session is not None:
             # Without an attachment: "you are not known here, join again".
-            key = keys.dispatch(self.settings.namespace, self.settings.name, report.instance)
-            self._session.publish(key, b"", lane=Lane.CONTROL)
+            to = keys.dispatch(self.settings.namespace, self.settings.name, instance)
+            self._session.publish(to, b"", lane=Lane.CONTROL)
 
-    def _admit(self, question: bytes, reply: Reply, now_ns: int) -> None:
+    def _admit(self, key: str, question: bytes, reply: Reply, now_ns: int) -> None:
         assert self._session is not None
         try:
             request = decode(JoinRequest, question)
+            if request.function != (asked := key.rsplit("/", 1)[-1]):
+                raise RemoteProtocolError(f"join message: got `{request.function[:80]}`, expected `{asked[:80]}`")
+            if not is_name(request.instance):
+                raise RemoteProtocolError(f"join message: instance {request.instance[:80]!r} is no name")
+            instance = keys.qualified(request.function, request.instance)
+            request = msgspec.structs.replace(request, instance=instance)
             error = None
             if request.protocol != PROTOCOL_VERSION:
                 error = f"protocol: got version {request.protocol}, expected {PROTOCOL_VERSION}; update the older side"
