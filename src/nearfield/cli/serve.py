@@ -27,7 +27,7 @@ from nearfield.transport import (
     load_identity,
     parse_address,
 )
-from nearfield.zipper import GroupPolicy, StuckInstance, Zipper, ZipperSettings, account
+from nearfield.zipper import GroupPolicy, RateLimit, StuckInstance, Zipper, ZipperSettings, account
 
 _log = logging.getLogger("nearfield.serve")
 
@@ -77,6 +77,7 @@ def serve(
             client=configured or ensure_local_identity(StateDirectory.from_environment()),
             max_payload_bytes=workflow.limits.max_payload_bytes,
             queue_bytes=workflow.limits.queue_bytes,
+            rate_limit=RateLimit(workflow.limits.source_frames_per_s, workflow.limits.source_bytes_per_s),
             on_stuck=stuck.put,
         )
     )

@@ -197,11 +197,14 @@ class LimitsConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     Attributes:
         max_payload_bytes: of one frame; larger ones are refused where they enter.
         queue_bytes: payloads that wait in the zipper for functions, in all queues together.
+        source_frames_per_s, source_bytes_per_s: of one source; what exceeds it is refused. None: no limit.
     """
 
     # 16 MiB: a 1080p RGB picture (6.2 MB) passes, a 4K one (24.9 MB) is refused.
     max_payload_bytes: Size = field(default=16 * 2**20, name="max_payload")
     queue_bytes: Size = 256 * 2**20
+    source_frames_per_s: Annotated[float, Meta(gt=0)] | None = None
+    source_bytes_per_s: Size | None = None
 
 
 class Workflow(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

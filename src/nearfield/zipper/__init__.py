@@ -4,6 +4,7 @@ from nearfield.zipper.dispatcher import Dispatcher
 from nearfield.zipper.losses import account
 from nearfield.zipper.outbox import StuckInstance
 from nearfield.zipper.policy import GroupPolicy
+from nearfield.zipper.rate_limit import RateLimit
 from nearfield.zipper.server import Zipper, ZipperSettings
 
-__all__ = ["Dispatcher", "GroupPolicy", "StuckInstance", "Zipper", "ZipperSettings", "account"]
+__all__ = ["Dispatcher", "GroupPolicy", "RateLimit", "StuckInstance", "Zipper", "ZipperSettings", "account"]

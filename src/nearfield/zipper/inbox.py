@@ -11,6 +11,8 @@ Event = Callable[[int], None]
 
 # Frames waiting for the dispatcher's thread.
 INBOX_FRAMES = 8_192
+# One sender's part of that.
+SENDERS_PART = 4
 
 
 class Inbox:
@@ -22,35 +24,51 @@ class Inbox:
 
     def __init__(self, limit_bytes: int) -> None:
         self._limit_bytes = limit_bytes
-        self._events: queue.SimpleQueue[tuple[Event | None, int, int]] = queue.SimpleQueue()
+        self._events: queue.SimpleQueue[tuple[Event | None, str, int, int]] = queue.SimpleQueue()
+        # Guards the rest: what waits, in all and by sender.
         self._counting = threading.Lock()
-        self._put_frames = self._put_bytes = 0
-        # Written by the taking thread only.
-        self._taken_frames = self._taken_bytes = 0
+        self._frames = self._bytes = 0
+        self._frames_of: dict[str, int] = {}
 
     def put(self, event: Event | None) -> None:
         """Add an event; None only wakes the taker."""
-        self._events.put((event, 0, 0))
+        self._events.put((event, "", 0, 0))
 
-    def put_frames(self, event: Event, frames: int, size: int) -> bool:
-        """Add the arrival of frames with `size` bytes together. False: no room; it was not added."""
+    def put_frames(self, event: Event, sender: str, frames: int, size: int) -> bool:
+        """Add the arrival of frames with `size` bytes together. False: no room; it was not added.
+
+        Args:
+            sender: nobody takes more than a part of the room, so that one who sends without measure crowds nobody out.
+        """
         with self._counting:
-            waiting = self._put_bytes - self._taken_bytes
-            if self._put_frames - self._taken_frames >= INBOX_FRAMES or (
-                waiting and waiting + size > self._limit_bytes
+            of_sender = self._frames_of.get(sender, 0)
+            if (
+                self._frames >= INBOX_FRAMES
+                or of_sender >= INBOX_FRAMES // SENDERS_PART
+                or (self._bytes and self._bytes + size > self._limit_bytes)
             ):
                 return False
-            self._put_frames += frames
-            self._put_bytes += size
-        self._events.put((event, frames, size))
+            self._frames += frames
+            self._bytes += size
+            self._frames_of[sender] = of_sender + frames
+        self._events.put((event, sender, frames, size))
         return True
 
     def take(self, timeout_s: float = 0.0) -> Event | None:
         """The oldest event, waiting for one up to `timeout_s`. None: there was none in time, or only a wake-up."""
         try:
-            event, frames, size = self._events.get(timeout=timeout_s) if timeout_s > 0 else self._events.get_nowait()
+            event, sender, frames, size = (
+                self._events.get(timeout=timeout_s) if timeout_s > 0 else self._events.get_nowait()
+            )
         except queue.Empty:
             return None
-        self._taken_frames += frames
-        self._taken_bytes += size
+        if frames:
+            with self._counting:
+                self._frames -= frames
+                self._bytes -= size
+                remaining = self._frames_of[sender] - frames
+                if remaining:
+                    self._frames_of[sender] = remaining
+                else:
+                    del self._frames_of[sender]
         return event

@@ -108,7 +108,10 @@ class Mesh:
 
     def _on_frame(self, key: str, payload: Payload, attachment: bytes) -> None:
         # One that finds no room is lost, and the peer hands it out again.
-        self._inbox.put_frames(lambda now_ns: self._take_over(key, payload, attachment, now_ns), 1, len(payload))
+        def take_over(now_ns: int) -> None:
+            self._take_over(key, payload, attachment, now_ns)
+
+        self._inbox.put_frames(take_over, key, 1, len(payload))
 
     # ---- the dispatcher's thread
 

@@ -30,6 +30,7 @@ from nearfield.zipper.losses import LossReporter
 from nearfield.zipper.mesh import Mesh
 from nearfield.zipper.outbox import StuckInstance
 from nearfield.zipper.policy import GroupPolicy
+from nearfield.zipper.rate_limit import RateLimit, RateLimiter
 from nearfield.zipper.sending import Sender
 
 _log = logging.getLogger(__name__)
@@ -51,6 +52,7 @@ class ZipperSettings:
         client: certificates to show them; None: `identity`.
         max_payload_bytes: frames with more are refused and counted.
         queue_bytes: of the payloads that wait, in all queues together.
+        rate_limit: of each source; what exceeds it is refused and counted.
         on_stuck: called on the dispatcher's thread with each instance that is found to be stuck. Must not block.
     """
 
@@ -63,6 +65,7 @@ class ZipperSettings:
     client: Identity | None = None
     max_payload_bytes: int = 16 * 1024 * 1024
     queue_bytes: int = QUEUE_BYTES
+    rate_limit: RateLimit = RateLimit()
     on_stuck: Callable[[StuckInstance], None] = lambda _: None
 
 
@@ -78,6 +81,7 @@ class Zipper:
             settings.policies, self._epoch, name=settings.name, queue_bytes=settings.queue_bytes
         )
         self._inbox = Inbox(settings.queue_bytes)
+        self._rate_limiter = RateLimiter(settings.rate_limit)
         self._warn = RepeatedWarning(_log)
         self._losses = LossReporter()
         self._frame_handles: dict[int, Handle] = {}
@@ -191,7 +195,7 @@ class Zipper:
             self._dispatcher.reject("zipper-overload", len(messages))
 
         size = sum(len(payload) for payload, _ in messages)
-        if not self._inbox.put_frames(offer, len(messages), size):
+        if not self._inbox.put_frames(offer, key, len(messages), size):
             self._inbox.put(refuse)
 
     def _on_report(self, key: str, payload: Payload, attachment: bytes) -> None:
@@ -264,6 +268,11 @@ class Zipper:
         if frame_key.is_emitted and not self._dispatcher.may_emit(frame_key.by, header.tag):
             self._dispatcher.reject("not-declared")
             self._warn("frame by `%s` refused: it does not declare tag %s", frame_key.by, format_tag(header.tag))
+            return
+        is_limited = not frame_key.is_emitted
+        if is_limited and not self._rate_limiter.allows(frame_key.origin, len(payload), now_ns):
+            self._dispatcher.reject("rate-limited")
+            self._warn("source `%s` sends more than it may; what exceeds that is refused", frame_key.origin)
             return
         if len(payload) > self.settings.max_payload_bytes:
             self._dispatcher.reject("too-large")
