@@ -89,6 +89,11 @@ def frame(namespace: str, tag: int, zipper: str, origin: str, by: str = SOURCE) 
     return str(FrameKey(namespace, tag, zipper, origin, by))
 
 
+def origin_in(key: str) -> str:
+    """Whose frames travel under a frame's key, which is not checked."""
+    return key.rsplit("/", 2)[-2]
+
+
 def frames_of_tag(namespace: str, tag: int, zipper: str = "*") -> str:
     """Subscription to one tag, entering at one zipper or anywhere."""
     return f"{ROOT}/{namespace}/frames/{tag}/{zipper}/*/*"

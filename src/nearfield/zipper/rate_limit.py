@@ -27,6 +27,9 @@ class RateLimit:
         return self.frames_per_s is None and self.bytes_per_s is None
 
 
+NO_LIMIT = RateLimit()
+
+
 @dataclass(slots=True)
 class _Bucket:
     frames: float

@@ -30,7 +30,7 @@ from nearfield.zipper.losses import LossReporter
 from nearfield.zipper.mesh import Mesh
 from nearfield.zipper.outbox import StuckInstance
 from nearfield.zipper.policy import GroupPolicy
-from nearfield.zipper.rate_limit import RateLimit, RateLimiter
+from nearfield.zipper.rate_limit import NO_LIMIT, RateLimit, RateLimiter
 from nearfield.zipper.sending import Sender
 
 _log = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ class ZipperSettings:
     client: Identity | None = None
     max_payload_bytes: int = 16 * 1024 * 1024
     queue_bytes: int = QUEUE_BYTES
-    rate_limit: RateLimit = RateLimit()
+    rate_limit: RateLimit = NO_LIMIT
     on_stuck: Callable[[StuckInstance], None] = lambda _: None
 
 
@@ -195,7 +195,7 @@ class Zipper:
             self._dispatcher.reject("zipper-overload", len(messages))
 
         size = sum(len(payload) for payload, _ in messages)
-        if not self._inbox.put_frames(offer, key, len(messages), size):
+        if not self._inbox.put_frames(offer, keys.origin_in(key), len(messages), size):
             self._inbox.put(refuse)
 
     def _on_report(self, key: str, payload: Payload, attachment: bytes) -> None:
