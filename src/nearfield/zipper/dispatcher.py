@@ -188,6 +188,18 @@ class Dispatcher(Generic[PayloadType]):
         self.leave(report.instance, "replaced")
         return False
 
+    def retire(self, report: Report, now_ns: int) -> bool:
+        """An instance leaves: it finishes what it holds by this report, and gets nothing more. False: not known here.
+
+        Not a loss: what it had not begun goes to others without counting as tried.
+        """
+        group = self._group_of_instance.get(report.instance)
+        if group is None or report.epoch != self.epoch:
+            return False
+        if not group.retire(report, now_ns):
+            del self._group_of_instance[report.instance]
+        return True
+
     # ---- frames
 
     def offer(self, origin: str, header: Header, payload: PayloadType, now_ns: int) -> None:

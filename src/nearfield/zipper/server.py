@@ -16,7 +16,16 @@ from typing import Any, TypeVar
 from nearfield.clock import Clock, SystemClock
 from nearfield.errors import RemoteProtocolError, TransportError
 from nearfield.frame import format_tag, is_name, keys
-from nearfield.frame.control import PROTOCOL_VERSION, Hello, JoinReply, JoinRequest, Report, decode, encode
+from nearfield.frame.control import (
+    PROTOCOL_VERSION,
+    Hello,
+    JoinReply,
+    JoinRequest,
+    LeaveReply,
+    Report,
+    decode,
+    encode,
+)
 from nearfield.frame.received import read_envelope
 from nearfield.telemetry.log import RepeatedWarning
 from nearfield.transport import Address, Handle, Identity, Lane, Payload, Reply, Session, open_router
@@ -117,6 +126,7 @@ class Zipper:
         self._handles = [
             session.answer(keys.hello(s.namespace, session.id), lambda _, reply: reply(self._hello)),
             session.answer(keys.join(s.namespace, s.name), self._on_join),
+            session.answer(keys.leave(s.namespace, s.name), self._on_leave),
             session.answer(keys.ledger(s.namespace, s.name), self._on_ledger),
             session.subscribe(keys.reports(s.namespace, s.name), self._on_report),
             session.watch_announcements(keys.alive(s.namespace, s.name), self._on_alive),
@@ -184,6 +194,9 @@ class Zipper:
 
     def _on_join(self, question: bytes, reply: Reply) -> None:
         self._inbox.put(lambda now_ns: self._admit(question, reply, now_ns))
+
+    def _on_leave(self, question: bytes, reply: Reply) -> None:
+        self._inbox.put(lambda now_ns: self._retire(question, reply, now_ns))
 
     def _on_ledger(self, question: bytes, reply: Reply) -> None:
         self._inbox.put(lambda _: reply(encode(self._snapshot())))
@@ -284,6 +297,21 @@ class Zipper:
         observe = self._dispatcher.tags_of(request.function)
         _log.info("instance `%s` joined, observing %s", request.instance, ", ".join(map(format_tag, observe)))
         reply(encode(JoinReply(epoch=self._epoch, observe=observe)))
+
+    def _retire(self, question: bytes, reply: Reply, now_ns: int) -> None:
+        try:
+            report = decode(Report, question)
+        except RemoteProtocolError as broken:
+            reply(encode(LeaveReply(error=str(broken))))
+            return
+        if not self._dispatcher.retire(report, now_ns):
+            reply(encode(LeaveReply(error=f"instance {report.instance[:80]!r} is not known here")))
+            return
+        if report.holding:
+            _log.info("instance `%s` leaves, and finishes %d frames", report.instance, len(report.holding))
+        else:
+            _log.info("instance `%s` left", report.instance)
+        reply(encode(LeaveReply()))
 
     def _lose(self, instance: str, now_ns: int) -> None:
         if self._dispatcher.leave(instance, "instance-lost"):
