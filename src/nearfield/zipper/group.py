@@ -30,6 +30,7 @@ class Group(Generic[PayloadType]):
     Attributes:
         observe: tags; empty until the first instance names them, when the workflow does not.
         peers: other zippers where the function runs too.
+        expected: other tags, with which instances are admitted that will replace the present ones; empty: none.
         is_remote: it is not in this zipper's workflow, and runs elsewhere only.
     """
 
@@ -39,6 +40,7 @@ class Group(Generic[PayloadType]):
         self.policy = policy
         self._is_ordered = policy.order == "source"
         self.observe = policy.observe
+        self.expected: frozenset[int] = frozenset()
         self.queue: FairQueue[PayloadType] = FairQueue(room)
         self.instances: Instances[PayloadType] = Instances()
         self.peers: PeerLinks[PayloadType] = PeerLinks()
@@ -162,6 +164,7 @@ class Group(Generic[PayloadType]):
         """Treat frames in another way from now on."""
         self.policy = self.outcomes.policy = policy
         self.observe = policy.observe or self.observe
+        self.expected = frozenset()
         self._is_ordered = policy.order == "source"
         self.is_remote = self.is_remote and is_remote
 

@@ -173,6 +173,21 @@ class Zipper:
         """One function less. False: there is none of this name. Otherwise as `set_policies`."""
         return self._ask(lambda _: self._dispatcher.remove_group(name), timeout_s)
 
+    def expect(self, name: str, observe: frozenset[int], timeout_s: float = 2.0) -> bool:
+        """Admit instances of a function that ask for tags which it will observe only after the next `set_policies`.
+
+        No tags: not any more. False: there is no such function. Otherwise as `set_policies`.
+        """
+        return self._ask(lambda _: self._dispatcher.expect(name, observe), timeout_s)
+
+    def pids_of(self, function: str, timeout_s: float = 2.0) -> set[int]:
+        """Process ids, as they say themselves, of the instances of a function that take frames.
+
+        Raises:
+            TransportError: the dispatcher did not answer in time.
+        """
+        return self._ask(lambda _: self._dispatcher.pids_of(function), timeout_s)
+
     def _ask(self, question: Callable[[int], AnswerType], timeout_s: float) -> AnswerType:
         """Have something done on the dispatcher's thread."""
         answers: queue.SimpleQueue[AnswerType] = queue.SimpleQueue()
