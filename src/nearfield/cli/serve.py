@@ -148,9 +148,10 @@ class _Reader:
         self._config = config
         self._changes = {name: value for name, value in (("host", host), ("port", port)) if value}
         self._former: set[Path] = set()
+        self._warnings: list[str] = []
 
     def read(self) -> Version:
-        """The workflow as it is now. Warnings go to the log.
+        """The workflow as it is now. Warnings go to the log, once as long as they do not change.
 
         Raises:
             ConfigError, WorkflowInvalid: it cannot be used.
@@ -160,9 +161,11 @@ class _Reader:
         if check.workflow is not None:
             named = files_of(check.workflow)
             self.files.follow({self._config, *self._former, *named})
-        for finding in check.findings:
-            if finding.level == "warning":
-                _log.warning("%s", finding.located(str(self._config)))
+        warnings = [finding.located(str(self._config)) for finding in check.findings if finding.level == "warning"]
+        for line in warnings:
+            if line not in self._warnings:
+                _log.warning("%s", line)
+        self._warnings = warnings
         if check.errors or check.workflow is None:
             raise WorkflowInvalid(str(self._config), check.errors)
         self._former = files_of(check.workflow)
@@ -193,7 +196,7 @@ def _has_terminal() -> bool:
 def _tell(event: Event, *, json: bool) -> None:
     if event["event"] == "reload-failed":
         for line in text_of(event).splitlines():
-            _log.error("reload failed, what ran before goes on: %s", line)
+            _log.error("reload failed: %s", line)
     elif not json:
         say(f"reload: {text_of(event)}" if event["event"] == "reloading" else text_of(event))
     if json:
