@@ -882,3 +882,28 @@ def test_peers_are_offered_nothing_of_an_instance_that_leaves() -> None:
     node.offer(1)
     leaves(node, "old", 1)
     assert node.dispatcher.neighbours.capacity(node.now_ns).groups == {}
+
+
+def test_instances_for_tags_that_come_later_are_admitted_once_they_are_expected() -> None:
+    node = Node(COMPLETE)
+    node.join("old", "audit")
+    assert "observes 0x10" in node.join("new", "audit", observe=(0x20,))
+    assert node.dispatcher.expect("audit", frozenset({0x20}))
+    assert node.join("new", "audit", observe=(0x20,)) is None
+    assert node.join("former", "audit", observe=(TAG,)) is None
+    assert node.dispatcher.observed == [TAG], "nothing else changes yet"
+    node.dispatcher.set_policies([replace(COMPLETE, observe=frozenset({0x20}))], node.now_ns)
+    assert node.dispatcher.observed == [0x20]
+    assert "observes 0x20" in node.join("late", "audit", observe=(TAG,))
+    assert not node.dispatcher.expect("nobody", frozenset({1}))
+
+
+def test_processes_of_a_function_are_those_that_take_frames() -> None:
+    node = Node(COMPLETE)
+    for pid, name in enumerate(("a1", "a2"), 1):
+        request = JoinRequest(protocol=1, function="audit", instance=name, observe=[], pid=pid)
+        node.dispatcher.join(request, node.now_ns)
+    node.offer(1)
+    leaves(node, "a1", 1)
+    assert node.dispatcher.pids_of("audit") == {2}
+    assert node.dispatcher.pids_of("nobody") == set()
