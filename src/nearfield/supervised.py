@@ -12,6 +12,8 @@ from collections.abc import Mapping
 # Tells a nearfield command the process id of the one that started it. Not passed on to its own children.
 SUPERVISOR_VARIABLE = "NEARFIELD_SUPERVISOR"
 
+# Carries the variables that a guest is granted from the workflow to `nearfield run`, as a JSON object.
+GUEST_ENVIRONMENT_VARIABLE = "NEARFIELD_GUEST_ENVIRONMENT"
 # Tells it where to say why it ends: a descriptor of a pipe that its supervisor reads.
 LAST_WORDS_VARIABLE = "NEARFIELD_LAST_WORDS"
 # What a pipe takes without anyone reading, at the least (pipe(7)).

@@ -1,7 +1,7 @@
 """Worker processes: starting, restarting, ending, and replacing them when the workflow changes."""
 
 from nearfield.supervise.changes import FunctionChange, Version, compare, files_of, version_of
-from nearfield.supervise.command import GUEST_ENVIRONMENT_VARIABLE, is_program, worker_command, worker_environment
+from nearfield.supervise.command import is_program, worker_command, worker_environment
 from nearfield.supervise.control_socket import ControlServer, RunningZipper, running_zippers
 from nearfield.supervise.deployment import Deployment
 from nearfield.supervise.file_watch import FileWatch
@@ -11,7 +11,6 @@ from nearfield.supervise.restart import GiveUp, Restart, RestartPolicy, describe
 from nearfield.supervise.supervisor import Supervisor, Worker
 
 __all__ = [
-    "GUEST_ENVIRONMENT_VARIABLE",
     "ControlServer",
     "Deployment",
     "Event",
