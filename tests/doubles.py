@@ -92,7 +92,7 @@ class MemorySession:
         self.subscriptions.append(entry)
         return MemoryHandle(lambda: self.subscriptions.remove(entry))
 
-    def ask(self, key: str, question: bytes = b"", *, timeout_s: float = 2.0) -> bytes | None:
+    def ask(self, key: str, question: bytes = b"", *, timeout_s: float = 2.0, lane: Lane | None = None) -> bytes | None:
         self.questions.append((key, question))
         answer = self.answers.get(key)
         return answer(question) if callable(answer) else answer

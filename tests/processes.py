@@ -258,9 +258,9 @@ class Commands:
         workflow.write_text(yaml.safe_dump(content, sort_keys=False))
         return self.serve(workflow, f"127.0.0.1:{port}")
 
-    def serve(self, workflow: Path, address: str) -> Node:
+    def serve(self, workflow: Path, address: str, *options: str) -> Node:
         """Serve a workflow file and wait until it is ready."""
-        serve = self.start("serve", "-c", workflow).ready()
+        serve = self.start("serve", "-c", workflow, *options).ready()
         node = Node(self, serve, address)
         self._stack.callback(node.close)
         return node

@@ -54,6 +54,10 @@ class RemoteProtocolError(NearfieldError):
     """The other side sent bytes that break the protocol."""
 
 
+class StartFailed(NearfieldError):
+    """A function's new instances did not start. Those that ran before go on."""
+
+
 class TransportError(NearfieldError):
     """The network, or the zipper at its other end, failed or refused."""
 

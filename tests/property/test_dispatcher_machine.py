@@ -85,6 +85,7 @@ class GroupModel:
     bound: dict[str, tuple[str, int]] = field(default_factory=dict)
     handled: dict[str, int] = field(default_factory=dict)
     stuck: set[str] = field(default_factory=set)
+    leaving: set[str] = field(default_factory=set)
     credits: dict[str, int] = field(default_factory=dict)
     heard_ns: dict[str, int] = field(default_factory=dict)
     # waiting origin -> how often each other one was served since its last turn
@@ -101,7 +102,7 @@ class GroupModel:
         return self.policy.order == "source"
 
     def free(self, name: str) -> int:
-        return 0 if name in self.stuck else self.credits[name] - len(self.holding[name])
+        return 0 if name in self.stuck | self.leaving else self.credits[name] - len(self.holding[name])
 
     def most_free(self) -> int:
         return max((self.free(name) for name in self.holding), default=0)
@@ -271,7 +272,7 @@ class DispatcherMachine(RuleBasedStateMachine):
                 self.model_settle(group, frame, "dropped", "removed")
             self.removed[function] = group
             group.waiting, group.holding, group.bound, group.arrived = {}, {}, {}, {}
-            group.passed, group.stuck = {}, set()
+            group.passed, group.stuck, group.leaving = {}, set(), set()
         self.follow()
 
     @rule(function=st.sampled_from(["live-1", "both-12", "complete-2", "ordered-5"]), retries=st.integers(0, 2))
@@ -361,6 +362,39 @@ class DispatcherMachine(RuleBasedStateMachine):
             group.stuck.add(name)
             self.model_take_all(group, name, self.now_ns - report.busy_ms * MS, "instance-stuck")
 
+    @rule(name=st.sampled_from(INSTANCES), data=st.data())
+    def retire(self, name: str, data: st.DataObject) -> None:
+        """An instance leaves: some of what it holds is done, some it still finishes, the rest it never began.
+
+        It handles frames in the order in which they came. What it never began is handed out again without a trace.
+        """
+        group = next((group for group in self.groups.values() if name in group.holding), None)
+        holding = {} if group is None else group.holding[name]
+        come = (
+            [n for n in holding if n in group.arrived[name]] if group is not None and group.is_ordered else [*holding]
+        )
+        done = come[: data.draw(st.integers(0, len(come)))]
+        kept = come[len(done) : len(done) + data.draw(st.integers(0, len(come) - len(done)))]
+        report = Report(
+            instance=name,
+            epoch=EPOCH,
+            received=max(come, default=0),
+            holding=kept,
+            done=[Done(number, "completed", "", 5) for number in done],
+        )
+        assert self.dispatcher.retire(report, self.now_ns) == (group is not None)
+        if group is not None:
+            group.heard_ns[name] = self.now_ns
+            self.model_report(group, report, dict.fromkeys(done, "completed"), set())
+            group.leaving.add(name)
+            recalled = [group.take_back(name, number) for number in [*holding] if number not in kept]
+            for frame in recalled:
+                frame.deliveries -= 1
+            self.model_give_back(group, [(frame, False) for frame in recalled], "")
+            if not kept:
+                self.model_leave(name, "")
+        self.follow()
+
     @rule(name=st.sampled_from(INSTANCES))
     def report_to_another_incarnation(self, name: str) -> None:
         report = Report(instance=name, epoch=EPOCH + 1, received=0, holding=[], done=[Done(1, "completed", "", 0)])
@@ -399,6 +433,7 @@ class DispatcherMachine(RuleBasedStateMachine):
                 self.model_take_all(group, name, NEVER_NS, reason)
                 del group.holding[name]
                 group.stuck.discard(name)
+                group.leaving.discard(name)
 
     def model_take_all(self, group: GroupModel, name: str, before_ns: int, reason: str) -> None:
         """Only the first frame can be what the instance died of or hangs on, if it came before that began."""
@@ -556,7 +591,7 @@ class DispatcherMachine(RuleBasedStateMachine):
             assert Counter(ledger["dropped"]) == sum(group.dropped.values(), Counter())
             assert (ledger["queued"], ledger["in_flight"]) == (group.queued(), in_flight)
             assert (ledger["redelivered"], ledger["instances"]) == (group.redelivered, len(group.holding))
-            assert ledger["stuck"] == len(group.stuck)
+            assert (ledger["stuck"], ledger["leaving"]) == (len(group.stuck), len(group.leaving))
             assert group.policy.mode == "complete" or ledger["queued"] <= group.policy.queue
             assert all(len(group.holding[instance]) <= group.credits[instance] for instance in group.holding)
             self.sources_agree(group, ledger)

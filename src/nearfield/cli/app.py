@@ -12,10 +12,10 @@ from typer.core import TyperGroup
 
 from nearfield.cli.stopping import EXIT_INTERRUPTED
 from nearfield.errors import NearfieldError
-from nearfield.supervised import end_with_supervisor
+from nearfield.supervised import end_with_supervisor, say_last_words
 
 # In the order in which a newcomer needs them; the module of the same name holds each.
-COMMANDS = ("demo", "serve", "run", "send", "watch", "top", "inspect", "compile", "validate", "version")
+COMMANDS = ("demo", "serve", "run", "send", "watch", "top", "reload", "inspect", "compile", "validate", "version")
 _SETTINGS = {"help_option_names": ["-h", "--help"]}
 
 
@@ -58,6 +58,7 @@ def main() -> None:
     try:
         app()
     except NearfieldError as error:
+        say_last_words(str(error))
         sys.exit(fail(str(error), error.exit_code))
     except KeyboardInterrupt:
         sys.exit(EXIT_INTERRUPTED)

@@ -151,8 +151,9 @@ def run(
             connection,
             on_frame=(lambda *frame: _print(*frame, json=json)) if json or verbose else None,
         )
-        worker.join()
+        # Before it may be given frames: from then on it leaves in order.
         stopping = Stopping(worker.stop)
+        worker.join()
         if plan.renewal is not None:
             plan.renewal.start(worker.stop)
         _announce(worker, plan, connection.zipper, json=json, quiet=is_supervised())

@@ -14,7 +14,7 @@ from nearfield.cli.options import parsed
 from nearfield.config import parse_duration, parse_limits, parse_size
 from nearfield.config.granted import VARIABLE_EXPECTED, is_variable
 from nearfield.errors import UsageError
-from nearfield.supervise import GUEST_ENVIRONMENT_VARIABLE
+from nearfield.supervised import GUEST_ENVIRONMENT_VARIABLE
 
 if TYPE_CHECKING:
     # Its engines start threads when they are imported, which must come after what contains this process.

@@ -3,19 +3,36 @@
 from __future__ import annotations
 
 import logging
+import os
+import signal
+from collections.abc import Callable
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Annotated, Any
 
+import msgspec
 import typer
 
 from nearfield.cli import options
 from nearfield.cli.output import say, say_json
 from nearfield.cli.stopping import Stopping
-from nearfield.config import FunctionConfig, Workflow, WorkflowInvalid, check_workflow
+from nearfield.config import Workflow, WorkflowInvalid, check_workflow
 from nearfield.errors import InternalError, TransportError
 from nearfield.frame import format_tag, name_from
-from nearfield.supervise import Supervisor, is_program, worker_command, worker_environment
+from nearfield.supervise import (
+    ControlServer,
+    Deployment,
+    Event,
+    FileWatch,
+    Reloader,
+    ReloadRequest,
+    Supervisor,
+    Version,
+    files_of,
+    policy_of,
+    text_of,
+    version_of,
+)
 from nearfield.telemetry import configure_logging
 from nearfield.transport import (
     Address,
@@ -27,13 +44,13 @@ from nearfield.transport import (
     load_identity,
     parse_address,
 )
-from nearfield.zipper import GroupPolicy, RateLimit, StuckInstance, Zipper, ZipperSettings, account
+from nearfield.zipper import RateLimit, StuckInstance, Zipper, ZipperSettings, account
 
 _log = logging.getLogger("nearfield.serve")
 
 POLL_S = 0.1
-# A program says nothing of how long it may take; guests have a deadline.
-PROGRAM_TIMEOUT_S = 60.0
+# Between two looks at the files: what is still being written has changed again by the second.
+LOOK_POLLS = 4
 _ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "localhost"}
 
 ConfigFile = Annotated[Path, typer.Option("--config", "-c", metavar="WORKFLOW", help="The workflow file.")]
@@ -41,40 +58,42 @@ Host = Annotated[str | None, typer.Option(metavar="HOST", help="Listen here, wha
 Port = Annotated[
     int | None, typer.Option(metavar="PORT", min=1, max=65535, help="Listen on this port, whatever the file says.")
 ]
+Watch = Annotated[
+    bool, typer.Option("--watch", help="Reload when the workflow, or a file of its functions and models, changes.")
+]
 
 
 def serve(
     config: ConfigFile = Path("workflow.yaml"),
     host: Host = None,
     port: Port = None,
+    watch: Watch = False,
     json: options.Json = False,
     verbose: options.Verbose = False,
 ) -> None:
     """Run a zipper: listen over QUIC, start the functions that the workflow says to run, and route frames.
 
-    Functions without `run:` connect by themselves (`nearfield run`). Ctrl-C ends everything.
+    Functions without `run:` connect by themselves (`nearfield run`). Ctrl-C ends everything. `nearfield reload`, or
+    SIGHUP, reads the workflow anew and takes on what has changed, without dropping a frame.
     """
     configure_logging(verbose=verbose)
-    check = check_workflow(config)
-    for finding in check.findings:
-        if finding.level == "warning":
-            _log.warning("%s", finding.located(str(config)))
-    if check.errors or check.workflow is None:
-        raise WorkflowInvalid(str(config), check.errors)
-    workflow = check.workflow
-    address = Address(host or workflow.host, port or workflow.port)
+    reader = _Reader(config, host, port)
+    version = reader.read()
+    workflow = version.workflow
+    address = Address(workflow.host, workflow.port)
     check_listenable(address)
     configured = _configured_identity(workflow)
+    state = StateDirectory.from_environment()
     stuck: SimpleQueue[StuckInstance] = SimpleQueue()
     zipper = Zipper(
         ZipperSettings(
             name=name_from(workflow.name),
             namespace=workflow.namespace,
             listen=[address],
-            identity=configured or ensure_server_certificate(StateDirectory.from_environment(), [address.host]),
+            identity=configured or ensure_server_certificate(state, [address.host]),
             policies=[policy_of(function) for function in workflow.functions],
             peers=[parse_address(peer) for peer in workflow.peers],
-            client=configured or ensure_local_identity(StateDirectory.from_environment()),
+            client=configured or ensure_local_identity(state),
             max_payload_bytes=workflow.limits.max_payload_bytes,
             queue_bytes=workflow.limits.queue_bytes,
             rate_limit=RateLimit(workflow.limits.source_frames_per_s, workflow.limits.source_bytes_per_s),
@@ -83,22 +102,106 @@ def serve(
     )
     stopping = Stopping()
     supervisor = Supervisor()
+    reach = Address(_ANY_ADDRESS.get(address.host, address.host), address.port)
+    deployment = Deployment(zipper, supervisor, version, where=str(config), reach=reach, identity=configured)
+    reloader = Reloader(deployment, reader.read, lambda event: _tell(event, json=json))
+    description = {"zipper": zipper.settings.name, "address": str(address), "workflow": str(config.resolve())}
+    control = ControlServer(state, description, reloader.request)
     try:
         zipper.start()
+        control.start()
+        _on_hang_up(lambda: reloader.request(ReloadRequest()))
         _announce(workflow, address, zipper, json=json)
-        _add_workers(supervisor, workflow, address, configured)
+        deployment.start()
+        polls = 0
         while not stopping.wait(POLL_S):
+            polls += 1
             while not stuck.empty():
                 supervisor.kill(stuck.get().pid)
+            if watch and polls % LOOK_POLLS == 0 and reader.files.look():
+                reloader.request(ReloadRequest())
+            reloader.poll()
             supervisor.poll()
             if zipper.failure is not None:
                 raise InternalError(f"the dispatcher failed: {zipper.failure}") from zipper.failure
     finally:
+        reloader.close()
         supervisor.stop()
+        control.close()
         ledger = _ledger(zipper)
         zipper.close()
     _account(ledger, json=json)
     raise typer.Exit(stopping.exit_code)
+
+
+class _Reader:
+    """Reads the workflow file, and remembers of which moment its files are.
+
+    Args:
+        host, port: in place of what the file says.
+
+    Attributes:
+        files: those that what runs is made of, and those of the last attempt.
+    """
+
+    def __init__(self, config: Path, host: str | None, port: int | None) -> None:
+        self.files = FileWatch()
+        self._config = config
+        self._changes = {name: value for name, value in (("host", host), ("port", port)) if value}
+        self._former: set[Path] = set()
+        self._warnings: list[str] = []
+
+    def read(self) -> Version:
+        """The workflow as it is now. Warnings go to the log, once as long as they do not change.
+
+        Raises:
+            ConfigError, WorkflowInvalid: it cannot be used.
+        """
+        self.files.follow({self._config, *self._former})
+        check = check_workflow(self._config)
+        if check.workflow is not None:
+            named = files_of(check.workflow)
+            self.files.follow({self._config, *self._former, *named})
+        warnings = [finding.located(str(self._config)) for finding in check.findings if finding.level == "warning"]
+        for line in warnings:
+            if line not in self._warnings:
+                _log.warning("%s", line)
+        self._warnings = warnings
+        if check.errors or check.workflow is None:
+            raise WorkflowInvalid(str(self._config), check.errors)
+        self._former = files_of(check.workflow)
+        return version_of(msgspec.structs.replace(check.workflow, **self._changes))
+
+
+def _on_hang_up(reload: Callable[[], None]) -> None:
+    """SIGHUP means to reload, unless it comes because the terminal was closed: then to end, as ever."""
+    had_terminal = _has_terminal()
+
+    def handle(number: int, frame: object) -> None:
+        if had_terminal and not _has_terminal():
+            os.kill(os.getpid(), signal.SIGTERM)
+        else:
+            reload()
+
+    signal.signal(signal.SIGHUP, handle)
+
+
+def _has_terminal() -> bool:
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True
+
+
+def _tell(event: Event, *, json: bool) -> None:
+    if event["event"] == "reload-failed":
+        for line in text_of(event).splitlines():
+            _log.error("reload failed: %s", line)
+    elif not json:
+        say(f"reload: {text_of(event)}" if event["event"] == "reloading" else text_of(event))
+    if json:
+        say_json(event)
 
 
 def _ledger(zipper: Zipper) -> dict[str, Any]:
@@ -117,33 +220,6 @@ def _account(ledger: dict[str, Any], *, json: bool) -> None:
             say(account(name, group))
 
 
-def policy_of(function: FunctionConfig) -> GroupPolicy:
-    """What the dispatcher needs to know about a function."""
-    delivery = function.delivery
-    return GroupPolicy(
-        name=function.name,
-        observe=frozenset(function.observe),
-        emit=frozenset(function.emit),
-        mode=delivery.mode,
-        queue=delivery.queue,
-        max_age_ns=None if delivery.max_age_s is None else round(delivery.max_age_s * 1e9),
-        retries=delivery.retries,
-        order=delivery.order,
-        timeout_ns=round(_timeout_s(function) * 1e9),
-        dead_letter=delivery.dead_letter,
-    )
-
-
-def _timeout_s(function: FunctionConfig) -> float:
-    """After which an instance counts as stuck that is at one frame still."""
-    if function.delivery.timeout_s is not None:
-        return function.delivery.timeout_s
-    if function.run is None or is_program(function.run):
-        return PROGRAM_TIMEOUT_S
-    # Its own watchdog comes first.
-    return function.sandbox.deadline_s + function.sandbox.grace_s + 2.0
-
-
 def _configured_identity(workflow: Workflow) -> Identity | None:
     files = workflow.certificates
     if files is None:
@@ -153,18 +229,6 @@ def _configured_identity(workflow: Workflow) -> Identity | None:
     return load_identity(
         files.ca, files.certificate, files.key, purposes=["server", "client"] if is_client else ["server"]
     )
-
-
-def _add_workers(supervisor: Supervisor, workflow: Workflow, address: Address, configured: Identity | None) -> None:
-    reach = Address(_ANY_ADDRESS.get(address.host, address.host), address.port)
-    for function in workflow.functions:
-        if function.run is None:
-            continue
-        command = worker_command(
-            function, workflow.models, zipper=str(reach), namespace=workflow.namespace, identity=configured
-        )
-        for number in range(function.instances):
-            supervisor.add(f"{function.name}#{number + 1}", command, worker_environment(function))
 
 
 def _announce(workflow: Workflow, address: Address, zipper: Zipper, *, json: bool) -> None:

@@ -111,6 +111,18 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     busy_ms: int = 0
 
 
+class LeaveReply(msgspec.Struct, frozen=True, kw_only=True):
+    """The zipper's answer to an instance that leaves, which asks with a `Report`.
+
+    What it named in `holding` it is still expected to finish; everything else went to others.
+
+    Attributes:
+        error: None, or why the zipper does nothing about it: it does not know the instance.
+    """
+
+    error: str | None = None
+
+
 class GroupOffer(msgspec.Struct, frozen=True, kw_only=True):
     """What a zipper says of one function that is running there.
 

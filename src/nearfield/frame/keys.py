@@ -12,6 +12,7 @@
 ``nearfield/<ns>/acks/<z>/<origin>``            what the zipper has taken from a source
 ``nearfield/<ns>/hello/<session id>``           query: which zipper is this, what does it observe
 ``nearfield/<ns>/join/<z>/<function>``          query: a function instance asks to be admitted
+``nearfield/<ns>/leave/<z>/<function>``         query: an instance leaves, and says what it still finishes
 ``nearfield/<ns>/ledger/<z>``                   query: the ledger as it stands
 ``nearfield/<ns>/state/<z>``                    observed tags, published whenever they change
 ``nearfield/<ns>/alive/<z>/<function>/<instance>``  liveliness token of an instance
@@ -127,6 +128,10 @@ def hello(namespace: str, session_id: str) -> str:
 
 def join(namespace: str, zipper: str, function: str = "*") -> str:
     return f"{ROOT}/{namespace}/join/{zipper}/{function}"
+
+
+def leave(namespace: str, zipper: str, function: str = "*") -> str:
+    return f"{ROOT}/{namespace}/leave/{zipper}/{function}"
 
 
 def ledger(namespace: str, zipper: str) -> str:

@@ -10,7 +10,7 @@ from nearfield.frame.control import MAX_CREDITS, Done, Report
 
 # Reports after each frame repeat this many, heartbeats all of `LONG_HISTORY`: a lost report is repaired by the next.
 SHORT_HISTORY = 4
-LONG_HISTORY = 64
+LONG_HISTORY = 256
 # Delivery numbers that are remembered, done or not: as many as an instance may be given before it reports any.
 RECEIVED_HISTORY = MAX_CREDITS
 
@@ -21,6 +21,7 @@ class Progress:
     def __init__(self, instance: str) -> None:
         self.instance = instance
         self._lock = threading.Lock()
+        self._is_leaving = False
         #: By epoch and number of the delivery.
         self._busy_since_ns: dict[tuple[int, int], int] = {}
         self._begin(0)
@@ -37,6 +38,7 @@ class Progress:
         self._epoch = epoch
         self._received = 0
         self._holding: dict[int, None] = {}
+        self._taken: set[int] = set()
         self._done: deque[Done] = deque(maxlen=MAX_CREDITS)
         self._seen: dict[int, None] = {}
         self._unreported = 0
@@ -48,7 +50,7 @@ class Progress:
         it was sent got lost.
         """
         with self._lock:
-            if epoch != self._epoch or number in self._seen or (after and after not in self._seen):
+            if self._is_leaving or epoch != self._epoch or number in self._seen or (after and after not in self._seen):
                 return False
             self._received = max(self._received, number)
             self._holding[number] = None
@@ -57,13 +59,22 @@ class Progress:
                 del self._seen[next(iter(self._seen))]
             return True
 
-    def holds(self, number: int, epoch: int) -> bool:
-        """Whether a delivery that was received is still this instance's to handle."""
+    def take(self, number: int, epoch: int) -> bool:
+        """Begin on a delivery that was received. False: it is not, or no longer, this instance's to handle."""
         with self._lock:
-            return epoch == self._epoch and number in self._holding
+            if self._is_leaving or epoch != self._epoch or number not in self._holding:
+                return False
+            self._taken.add(number)
+            return True
+
+    def leave(self) -> None:
+        """Hold only what was taken from now on, and receive and take nothing more. Idempotent."""
+        with self._lock:
+            self._is_leaving = True
+            self._holding = {number: None for number in self._holding if number in self._taken}
 
     def begin(self, number: int, epoch: int, now_ns: int) -> None:
-        """A handler starts on a delivery; `now_ns` is monotonic."""
+        """A handler starts on a delivery that was taken; `now_ns` is monotonic."""
         with self._lock:
             self._busy_since_ns[epoch, number] = now_ns
 
@@ -73,6 +84,7 @@ class Progress:
             self._busy_since_ns.pop((epoch, done.delivery), None)
             if epoch == self._epoch:
                 self._holding.pop(done.delivery, None)
+                self._taken.discard(done.delivery)
                 self._done.append(done)
                 self._unreported += 1
 

@@ -30,6 +30,7 @@ from nearfield.frame.control import (
     Hello,
     JoinReply,
     JoinRequest,
+    LeaveReply,
     Status,
     decode,
     encode,
@@ -52,6 +53,8 @@ HEARTBEAT_S = 0.5
 JOIN_TIMEOUT_S = 3.0
 CREDITS = 2
 MOST_CREDITS = 256
+# Without an answer it goes anyway: `serve` ends its workers within 1.2 s.
+LEAVE_TIMEOUT_S = 0.5
 
 
 Observer = Callable[[Frame, "NearfieldError | None", int], None]
@@ -118,6 +121,7 @@ class Worker:
         self._sending = threading.Lock()
         self._mailbox: Mailbox[Arrived] = Mailbox(MAX_CREDITS)
         self._stopping = threading.Event()
+        self._finished = threading.Event()
         self._must_join = threading.Event()
         self._refused: RefusedError | None = None
         self._completed = self._failed = self._dropped = self._emitted = 0
@@ -141,7 +145,9 @@ class Worker:
         self._connection.watch(self._on_state)
 
     def run(self) -> None:
-        """Handle frames until `stop` is called, then finish the frames at hand, report, and return.
+        """Handle frames until `stop` is called, then leave the zipper, finish the frames at hand, and return.
+
+        What this instance had not begun goes to others at once. A zipper that does not answer is left anyway.
 
         Raises:
             RefusedError: a zipper that restarted does not admit this function any longer.
@@ -155,6 +161,7 @@ class Worker:
             with self._sending:
                 if self._outgoing.has_news:
                     self._send(full=False)
+            self._finished.set()
             reporter.join(timeout=2 * JOIN_TIMEOUT_S)
             for handle in self._handles:
                 handle.close()
@@ -196,6 +203,7 @@ class Worker:
             emit=sorted(s.emit or ()),
             credits=min(max(s.credits or CREDITS, self._least_credits()), MAX_CREDITS),
             most_credits=self._most_credits,
+            concurrency=self._handler.concurrency,
             runtime=self._handler.runtime,
             pid=os.getpid(),
         )
@@ -276,6 +284,35 @@ class Worker:
                 was_heard = is_heard
             with self._sending:
                 self._send(full=True)
+        self._leave_zipper()
+
+    def _leave_zipper(self) -> None:
+        """Give away what was not begun, wait until the rest is finished, and be known no more."""
+        self._progress.leave()
+        if self._say_leave():
+            return
+        while not self._finished.wait(HEARTBEAT_S):
+            with self._sending:
+                self._send(full=True)
+        # Behind the last results and reports: once answered, they are all there, and this instance may vanish.
+        self._say_leave()
+
+    def _say_leave(self) -> bool:
+        """Tell the zipper what this instance still holds, and wait for its answer. True: nothing, and it is let go."""
+        connection = self._connection
+        with self._sending:
+            self._send_results()
+            self._outgoing.reported()
+            report = self._progress.report(self._clock.monotonic_ns(), full=True)
+        key = keys.leave(connection.namespace, connection.zipper, self.settings.function)
+        try:
+            answer = connection.session.ask(key, encode(report), timeout_s=LEAVE_TIMEOUT_S, lane=self._report_lane)
+            error = "no answer" if answer is None else decode(LeaveReply, answer).error
+        except (TransportError, RemoteProtocolError) as broken:
+            error = str(broken)
+        if error is not None:
+            _log.debug("leaving zipper `%s`: %s", connection.zipper, error)
+        return error is None and not report.holding
 
     # ---- the working threads
 
@@ -284,9 +321,9 @@ class Worker:
             entry = self._mailbox.take()
             if entry is None or self._stopping.is_set():
                 raise QueueClosed
-            if self._progress.holds(entry.delivery.number, entry.delivery.epoch):
+            if self._progress.take(entry.delivery.number, entry.delivery.epoch):
                 return entry
-            # Taken back meanwhile: this instance was given up, and joined again.
+            # Taken back meanwhile: this instance leaves, or was given up and joined again.
 
     def _handle(self, arrived: Arrived) -> Handled:
         delivery, ends_ns = arrived.delivery, arrived.ends_ns

@@ -1,17 +1,38 @@
-"""Worker processes: starting, restarting, ending."""
+"""Worker processes: starting, restarting, ending, and replacing them when the workflow changes."""
 
-from nearfield.supervise.command import GUEST_ENVIRONMENT_VARIABLE, is_program, worker_command, worker_environment
+from nearfield.supervise.changes import FunctionChange, Version, compare, files_of, version_of
+from nearfield.supervise.command import is_program, worker_command, worker_environment
+from nearfield.supervise.control_socket import ControlServer, RunningZipper, running_zippers
+from nearfield.supervise.deployment import Deployment
+from nearfield.supervise.file_watch import FileWatch
+from nearfield.supervise.policy import policy_of
+from nearfield.supervise.reloader import Event, Reloader, ReloadRequest, text_of
 from nearfield.supervise.restart import GiveUp, Restart, RestartPolicy, describe_exit
-from nearfield.supervise.supervisor import Supervisor
+from nearfield.supervise.supervisor import Supervisor, Worker
 
 __all__ = [
-    "GUEST_ENVIRONMENT_VARIABLE",
+    "ControlServer",
+    "Deployment",
+    "Event",
+    "FileWatch",
+    "FunctionChange",
     "GiveUp",
+    "ReloadRequest",
+    "Reloader",
     "Restart",
     "RestartPolicy",
+    "RunningZipper",
     "Supervisor",
+    "Version",
+    "Worker",
+    "compare",
     "describe_exit",
+    "files_of",
     "is_program",
+    "policy_of",
+    "running_zippers",
+    "text_of",
+    "version_of",
     "worker_command",
     "worker_environment",
 ]

@@ -9,10 +9,8 @@ from pathlib import Path
 
 from nearfield.config import FunctionConfig, GrantsConfig, ModelConfig, format_duration, format_limits
 from nearfield.frame import format_tag
+from nearfield.supervised import GUEST_ENVIRONMENT_VARIABLE
 from nearfield.transport import Identity
-
-# Carries the variables that a guest is granted from the workflow to `nearfield run`, as a JSON object.
-GUEST_ENVIRONMENT_VARIABLE = "NEARFIELD_GUEST_ENVIRONMENT"
 
 
 def worker_command(

@@ -227,8 +227,11 @@ class Session:
 
         return self._declare(declare)
 
-    def ask(self, key: str, question: bytes = b"", *, timeout_s: float = 2.0) -> bytes | None:
+    def ask(self, key: str, question: bytes = b"", *, timeout_s: float = 2.0, lane: Lane | None = None) -> bytes | None:
         """Query `key` and wait for the first answer; None when there was none in time. Blocks.
+
+        Args:
+            lane: it arrives behind all that was published in this lane before. None: ahead of frames.
 
         Raises:
             TransportError: the session is closed.
@@ -238,7 +241,7 @@ class Session:
                 key,
                 payload=question,
                 timeout=timeout_s,
-                priority=zenoh.Priority.INTERACTIVE_HIGH,
+                priority=zenoh.Priority.INTERACTIVE_HIGH if lane is None else lane.value[0],
                 express=True,
             )
         except zenoh.ZError as error:

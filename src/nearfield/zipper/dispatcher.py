@@ -138,6 +138,22 @@ class Dispatcher(Generic[PayloadType]):
             group.pump(now_ns)
         self._groups.index()
 
+    def expect(self, name: str, observe: frozenset[int]) -> bool:
+        """Admit instances of a function that ask for these tags, as those it will observe; it gets no others yet.
+
+        The next `set_policies` or `add_group` ends this, and so do no tags. False: there is no such function.
+        """
+        group = self._groups.get(name)
+        if group is None or group.is_remote:
+            return False
+        group.expected = observe
+        return True
+
+    def pids_of(self, name: str) -> set[int]:
+        """Processes of the instances of a function that take frames."""
+        group = self._groups.get(name)
+        return set() if group is None else {instance.pid for instance in group.instances if instance.takes_frames}
+
     def remove_group(self, name: str) -> bool:
         """Forget a function with its instances. False: there is none.
 
@@ -161,7 +177,10 @@ class Dispatcher(Generic[PayloadType]):
         if group is not None and group.is_remote:
             group = None
         known = [group.policy.name for group in self._groups if not group.is_remote]
-        if why := refusal(request, None if group is None else group.observe, known):
+        observed = None if group is None else group.observe
+        if group is not None and group.expected and group.expected == frozenset(request.observe):
+            observed = group.expected
+        if why := refusal(request, observed, known):
             return why
         assert group is not None
         self.leave(request.instance, "replaced")
@@ -192,6 +211,18 @@ class Dispatcher(Generic[PayloadType]):
             return True
         self.leave(report.instance, "replaced")
         return False
+
+    def retire(self, report: Report, now_ns: int) -> bool:
+        """An instance leaves: it finishes what it holds by this report, and gets nothing more. False: not known here.
+
+        Not a loss: what it had not begun goes to others without counting as tried.
+        """
+        group = self._group_of_instance.get(report.instance)
+        if group is None or report.epoch != self.epoch:
+            return False
+        if not group.retire(report, now_ns):
+            del self._group_of_instance[report.instance]
+        return True
 
     # ---- frames
 

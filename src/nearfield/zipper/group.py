@@ -30,6 +30,7 @@ class Group(Generic[PayloadType]):
     Attributes:
         observe: tags; empty until the first instance names them, when the workflow does not.
         peers: other zippers where the function runs too.
+        expected: other tags, with which instances are admitted that will replace the present ones; empty: none.
         is_remote: it is not in this zipper's workflow, and runs elsewhere only.
     """
 
@@ -39,6 +40,7 @@ class Group(Generic[PayloadType]):
         self.policy = policy
         self._is_ordered = policy.order == "source"
         self.observe = policy.observe
+        self.expected: frozenset[int] = frozenset()
         self.queue: FairQueue[PayloadType] = FairQueue(room)
         self.instances: Instances[PayloadType] = Instances()
         self.peers: PeerLinks[PayloadType] = PeerLinks()
@@ -60,7 +62,7 @@ class Group(Generic[PayloadType]):
     @property
     def can_work(self) -> bool:
         """Whether an instance here takes frames, now or later."""
-        return any(not instance.is_stuck for instance in self.instances)
+        return any(instance.takes_frames for instance in self.instances)
 
     @property
     def is_idle(self) -> bool:
@@ -162,6 +164,7 @@ class Group(Generic[PayloadType]):
         """Treat frames in another way from now on."""
         self.policy = self.outcomes.policy = policy
         self.observe = policy.observe or self.observe
+        self.expected = frozenset()
         self._is_ordered = policy.order == "source"
         self.is_remote = self.is_remote and is_remote
 
@@ -226,15 +229,8 @@ class Group(Generic[PayloadType]):
         if instance.is_stuck:
             # Once it goes on, it must forget what was taken from it.
             return busy_ns > self.policy.timeout_ns
-        in_flight = instance.in_flight
-        for done in report.done:
-            if done.delivery in in_flight:
-                item = self.instances.take_back(instance, done.delivery)
-                self._bindings.unbind(item)
-                self.outcomes.settle(item, done)
-                if instance.most_credits:
-                    self.instances.adapt(instance, done.handler_ns)
-        if in_flight:
+        self._settle(instance, report)
+        if instance.in_flight:
             self._recover_lost(instance, report.holding, now_ns)
         if busy_ns > self.policy.timeout_ns:
             self._fence(instance, busy_ns, now_ns)
@@ -243,6 +239,31 @@ class Group(Generic[PayloadType]):
             self.queue.unpark(self.instances)
             self.pump(now_ns)
         return True
+
+    def retire(self, report: Report, now_ns: int) -> bool:
+        """One of its instances leaves, and finishes what it holds by this report; the rest goes to others at once.
+
+        What it had not begun counts as never handed out. With `order: source`, frames of a source that it still has
+        one of wait for that.
+
+        Returns:
+            Whether it still holds any. Without one it is forgotten.
+        """
+        instance = self.instances[report.instance]
+        instance.last_report_ns = now_ns
+        self.instances.retire(instance)
+        self._settle(instance, report)
+        kept = set(report.holding)
+        recalled = [
+            self.instances.take_back(instance, number) for number in [*instance.in_flight] if number not in kept
+        ]
+        for item in recalled:
+            item.deliveries -= 1
+        self._give_back(instance, [(item, False) for item in recalled], "")
+        if not instance.in_flight:
+            self.instances.remove(instance.name)
+        self.pump(now_ns)
+        return bool(instance.in_flight)
 
     def snapshot(self, *, sources: bool = True) -> dict[str, Any]:
         """Its part of the ledger as plain data."""
@@ -258,6 +279,7 @@ class Group(Generic[PayloadType]):
             "from_peers": ledger.from_peers,
             "instances": len(self.instances),
             "stuck": sum(instance.is_stuck for instance in self.instances),
+            "leaving": sum(instance.is_leaving for instance in self.instances),
             "handler_ms_mean": ledger.handler_ms_mean,
             **({"sources": ledger.sources()} if sources else {}),
         }
@@ -286,6 +308,16 @@ class Group(Generic[PayloadType]):
         outbox.deliveries.append(
             Delivery(self.policy.name, instance.name, instance.is_peer, number, item, after, is_ordered, now_ns)
         )
+
+    def _settle(self, instance: Instance[PayloadType], report: Report) -> None:
+        """Count what an instance says is done, of what it holds."""
+        for done in report.done:
+            if done.delivery in instance.in_flight:
+                item = self.instances.take_back(instance, done.delivery)
+                self._bindings.unbind(item)
+                self.outcomes.settle(item, done)
+                if instance.most_credits and instance.takes_frames:
+                    self.instances.adapt(instance, done.handler_ns)
 
     def _take_refused(self, link: Instance[PayloadType], refused: dict[int, Item[PayloadType]]) -> None:
         """A peer has no place for some frames, nor for those that must follow them."""

@@ -26,6 +26,7 @@ class Instance(Generic[PayloadType]):
         pid: of its process, as it says.
         concurrency: frames that it has at hand at a time.
         is_stuck: it is at one frame for too long, and gets no others.
+        is_leaving: it finishes what it has begun, and gets no others.
         is_peer: it stands for another zipper, `round_trip_ns` away.
         in_flight: by delivery number, oldest first: the frame, and when it was handed out.
     """
@@ -36,6 +37,7 @@ class Instance(Generic[PayloadType]):
     pid: int = 0
     concurrency: int = 1
     is_stuck: bool = False
+    is_leaving: bool = False
     is_peer: bool = False
     round_trip_ns: int = 0
     least_credits: int = 0
@@ -51,7 +53,12 @@ class Instance(Generic[PayloadType]):
     @property
     def free(self) -> int:
         """Frames that it takes at this moment."""
-        return 0 if self.is_stuck else self.credits - len(self.in_flight)
+        return self.credits - len(self.in_flight) if self.takes_frames else 0
+
+    @property
+    def takes_frames(self) -> bool:
+        """Whether it takes any, now or when it is through with those that it has."""
+        return not (self.is_stuck or self.is_leaving)
 
 
 class Instances(Generic[PayloadType]):
@@ -101,9 +108,9 @@ class Instances(Generic[PayloadType]):
 
     def take_back(self, instance: Instance[PayloadType], number: int) -> Item[PayloadType]:
         """Note that `instance` is through with a delivery that it holds."""
+        before = instance.free
         item, _ = instance.in_flight.pop(number)
-        after = instance.free
-        self._moved(instance, after - 1, after)
+        self._moved(instance, before, instance.free)
         return item
 
     def adapt(self, instance: Instance[PayloadType], handler_ns: int) -> None:
@@ -121,6 +128,11 @@ class Instances(Generic[PayloadType]):
         self._moved(instance, instance.free, 0)
         instance.is_stuck = True
         instance.in_flight.clear()
+
+    def retire(self, instance: Instance[PayloadType]) -> None:
+        """Give an instance no more; it keeps its deliveries."""
+        self._moved(instance, instance.free, 0)
+        instance.is_leaving = True
 
     def _moved(self, instance: Instance[PayloadType], before: int, after: int) -> None:
         if after > 0:

@@ -18,7 +18,16 @@ import msgspec
 from nearfield.clock import Clock, SystemClock
 from nearfield.errors import RemoteProtocolError, TransportError
 from nearfield.frame import format_tag, is_name, keys
-from nearfield.frame.control import PROTOCOL_VERSION, Hello, JoinReply, JoinRequest, Report, decode, encode
+from nearfield.frame.control import (
+    PROTOCOL_VERSION,
+    Hello,
+    JoinReply,
+    JoinRequest,
+    LeaveReply,
+    Report,
+    decode,
+    encode,
+)
 from nearfield.frame.keys import FrameKey, parse_frame_key
 from nearfield.frame.received import read_header
 from nearfield.telemetry.log import RepeatedWarning
@@ -124,6 +133,7 @@ class Zipper:
         self._handles = [
             session.answer(lambda own_id: keys.hello(s.namespace, own_id), lambda _, __, reply: reply(self._hello)),
             session.answer(keys.join(s.namespace, s.name), self._on_join),
+            session.answer(keys.leave(s.namespace, s.name), self._on_leave),
             session.answer(keys.ledger(s.namespace, s.name), self._on_ledger),
             session.subscribe(keys.reports(s.namespace, s.name), self._on_report),
             session.watch_announcements(keys.alive(s.namespace, s.name), self._on_alive),
@@ -170,6 +180,21 @@ class Zipper:
         """One function less. False: there is none of this name. Otherwise as `set_policies`."""
         return self._ask(lambda _: self._dispatcher.remove_group(name), timeout_s)
 
+    def expect(self, name: str, observe: frozenset[int], timeout_s: float = 2.0) -> bool:
+        """Admit instances of a function that ask for tags which it will observe only after the next `set_policies`.
+
+        No tags: not any more. False: there is no such function. Otherwise as `set_policies`.
+        """
+        return self._ask(lambda _: self._dispatcher.expect(name, observe), timeout_s)
+
+    def pids_of(self, function: str, timeout_s: float = 2.0) -> set[int]:
+        """Process ids, as they say themselves, of the instances of a function that take frames.
+
+        Raises:
+            TransportError: the dispatcher did not answer in time.
+        """
+        return self._ask(lambda _: self._dispatcher.pids_of(function), timeout_s)
+
     def _ask(self, question: Callable[[int], AnswerType], timeout_s: float) -> AnswerType:
         """Have something done on the dispatcher's thread."""
         answers: queue.SimpleQueue[AnswerType] = queue.SimpleQueue()
@@ -204,6 +229,9 @@ class Zipper:
 
     def _on_join(self, key: str, question: bytes, reply: Reply) -> None:
         self._inbox.put(lambda now_ns: self._admit(key, question, reply, now_ns))
+
+    def _on_leave(self, key: str, question: bytes, reply: Reply) -> None:
+        self._inbox.put(lambda now_ns: self._retire(key, question, reply, now_ns))
 
     def _on_ledger(self, key: str, question: bytes, reply: Reply) -> None:
         self._inbox.put(lambda _: reply(encode(self._snapshot())))
@@ -325,6 +353,23 @@ class Zipper:
         observe = self._dispatcher.tags_of(request.function)
         _log.info("instance `%s` joined, observing %s", request.instance, ", ".join(map(format_tag, observe)))
         reply(encode(JoinReply(epoch=self._epoch, observe=observe)))
+
+    def _retire(self, key: str, question: bytes, reply: Reply, now_ns: int) -> None:
+        try:
+            report = decode(Report, question)
+            instance = keys.qualified_in(f"{key}/{report.instance}")
+            report = msgspec.structs.replace(report, instance=instance)
+        except RemoteProtocolError as broken:
+            reply(encode(LeaveReply(error=str(broken))))
+            return
+        if not self._dispatcher.retire(report, now_ns):
+            reply(encode(LeaveReply(error=f"instance {report.instance[:80]!r} is not known here")))
+            return
+        if report.holding:
+            _log.info("instance `%s` leaves, and finishes %d frames", report.instance, len(report.holding))
+        else:
+            _log.info("instance `%s` left", report.instance)
+        reply(encode(LeaveReply()))
 
     def _lose(self, instance: str, now_ns: int) -> None:
         if self._dispatcher.leave(instance, "instance-lost"):

@@ -11,7 +11,7 @@ from nearfield.cli.sandbox_options import grants_of, limits_of, pictures_of
 from nearfield.errors import UsageError
 from nearfield.media import Resampling
 from nearfield.sandbox import Directory, Grants, Limits, PictureRules
-from nearfield.supervise import GUEST_ENVIRONMENT_VARIABLE
+from nearfield.supervised import GUEST_ENVIRONMENT_VARIABLE
 
 
 def grants(environ: dict[str, str] | None = None, **given: Any) -> Grants:

@@ -72,3 +72,19 @@ def test_what_was_begun_for_another_incarnation_is_not_reported() -> None:
     state.rejoin(EPOCH + 1)
     state.finish(done(1), EPOCH)
     assert state.report(0, full=True).done == []
+
+
+def test_who_leaves_holds_what_it_began_and_takes_nothing_more() -> None:
+    state = progress()
+    for number in (1, 2, 3):
+        state.receive(number, EPOCH)
+    assert state.take(1, EPOCH)
+    assert state.take(2, EPOCH)
+    state.finish(done(1), EPOCH)
+    state.leave()
+    assert state.report(0, full=True).holding == [2]
+    assert not state.take(3, EPOCH)
+    assert not state.receive(4, EPOCH)
+    state.finish(done(2), EPOCH)
+    report = state.report(0, full=True)
+    assert (report.holding, report.done) == ([], [done(1), done(2)])

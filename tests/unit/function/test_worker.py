@@ -24,7 +24,7 @@ from nearfield.errors import (
     TransportError,
 )
 from nearfield.frame import Frame, Header, Priority, decode_header, flags_of, keys
-from nearfield.frame.control import JoinReply, JoinRequest, Report, decode, encode
+from nearfield.frame.control import JoinReply, JoinRequest, LeaveReply, Report, decode, encode
 from nearfield.frame.delivery import DeliveryHeader
 from nearfield.function import Context, PythonFunction, Worker, WorkerSettings
 from nearfield.function.handled import failure_reason
@@ -34,6 +34,7 @@ from tests.doubles import MemoryZipper
 TAG = 0x10
 EPOCH = 5
 JOIN = keys.join("default", "line-1")
+LEAVE = keys.leave("default", "line-1")
 Eventually = Callable[..., None]
 
 
@@ -101,6 +102,9 @@ class Bench:
             for done in decode(Report, message.payload).done
         }
 
+    def leaves(self) -> list[Report]:
+        return [decode(Report, question) for key, question in self.session.questions if key == LEAVE]
+
     def joins(self) -> list[JoinRequest]:
         return [decode(JoinRequest, question) for key, question in self.session.questions if key == JOIN]
 
@@ -134,6 +138,7 @@ def test_worker_says_what_it_is_when_it_joins(opened: OpenBench) -> None:
     (request,) = bench.joins()
     assert (request.function, request.instance, request.credits) == ("detect", bench.worker.instance, 3)
     assert (request.observe, request.emit, request.runtime) == ([TAG, 0x12], [0x11], "python")
+    assert request.concurrency == 1
     assert bench.worker.observe == [TAG]
     assert bench.session.announced == {keys.alive("default", "line-1", bench.worker.instance)}
 
@@ -486,7 +491,7 @@ def test_worker_asks_for_one_frame_more_than_it_handles_at_a_time(opened: OpenBe
     for concurrency, credits, asked in ((1, 1, 1), (1, 2, 2), (4, 2, 5), (4, 9, 9)):
         bench = opened(concurrency=concurrency, credits=credits)
         bench.worker.join()
-        assert bench.joins()[0].credits == asked
+        assert (bench.joins()[0].credits, bench.joins()[0].concurrency) == (asked, concurrency)
 
 
 def test_several_frames_at_a_time_leave_in_the_order_in_which_they_came(
@@ -580,22 +585,82 @@ def test_an_error_of_ours_on_any_thread_ends_the_worker(opened: OpenBench) -> No
     assert [str(error) for error in bench.errors] == ["gone"]
 
 
-def test_stopped_worker_finishes_the_frame_at_hand_and_leaves(opened: OpenBench) -> None:
-    gate, entered = threading.Event(), threading.Event()
+class Held:
+    """A handler that waits at each frame until the test lets it go on."""
 
-    def wait(context: Context) -> None:
-        entered.set()
-        gate.wait(10)
+    def __init__(self) -> None:
+        self.gate, self.entered = threading.Event(), threading.Semaphore(0)
 
-    bench = opened(wait).start()
+    def __call__(self, context: Context) -> None:
+        self.entered.release()
+        assert self.gate.wait(10)
+
+    def has_begun(self, count: int) -> bool:
+        return all(self.entered.acquire(timeout=10) for _ in range(count))
+
+
+@pytest.mark.parametrize("concurrency", [1, 2])
+def test_stopped_worker_says_at_once_what_it_still_finishes_and_leaves_when_it_has(
+    opened: OpenBench, eventually: Eventually, concurrency: int
+) -> None:
+    held = Held()
+    bench = opened(held, concurrency=concurrency).start()
+    bench.session.answers[LEAVE] = encode(LeaveReply())
+    for number in (1, 2, 3, 4):
+        bench.deliver(number, b"")
+    assert held.has_begun(concurrency)
+    bench.worker.stop()
+    eventually(lambda: bench.leaves(), "it says that it leaves")
+    begun = list(range(1, concurrency + 1))
+    assert bench.leaves()[0].holding == begun
+    bench.deliver(5, b"")
+    held.gate.set()
+    bench.thread.join(timeout=10)
+    assert bench.done() == dict.fromkeys(begun, ("completed", ""))
+    assert [(leave.holding, [done.delivery for done in leave.done]) for leave in bench.leaves()[1:]] == [([], begun)]
+    assert bench.session.announced == set()
+
+
+def test_idle_worker_leaves_with_one_question(opened: OpenBench, eventually: Eventually) -> None:
+    bench = opened().start()
+    bench.session.answers[LEAVE] = encode(LeaveReply())
+    bench.deliver(1, b"x")
+    eventually(lambda: bench.done(), "the frame is done")
+    bench.worker.stop()
+    bench.thread.join(timeout=10)
+    assert [(leave.holding, [done.delivery for done in leave.done]) for leave in bench.leaves()] == [([], [1])]
+
+
+@pytest.mark.parametrize("answer", [None, encode(LeaveReply(error="not known")), b"no answer of ours"])
+def test_worker_goes_whatever_the_zipper_answers(opened: OpenBench, eventually: Eventually, answer: bytes) -> None:
+    held = Held()
+    bench = opened(held).start()
+    bench.session.answers[LEAVE] = answer
     bench.deliver(1, b"")
     bench.deliver(2, b"")
-    assert entered.wait(10)
+    assert held.has_begun(1)
     bench.worker.stop()
-    gate.set()
+    eventually(lambda: bench.leaves(), "it says that it leaves")
+    held.gate.set()
     bench.thread.join(timeout=10)
+    assert not bench.thread.is_alive()
+    assert bench.errors == []
     assert bench.done() == {1: ("completed", "")}
     assert bench.session.announced == set()
+
+
+def test_worker_that_leaves_is_heard_until_it_has_finished(opened: OpenBench, eventually: Eventually) -> None:
+    held = Held()
+    bench = opened(held).start()
+    bench.session.answers[LEAVE] = encode(LeaveReply())
+    bench.deliver(1, b"")
+    assert held.has_begun(1)
+    bench.worker.stop()
+    eventually(lambda: bench.leaves(), "it says that it leaves")
+    reports = keys.reports("default", "line-1", bench.worker.instance)
+    before = len(bench.session.sent_to(reports))
+    eventually(lambda: len(bench.session.sent_to(reports)) >= before + 3, "heartbeats")
+    held.gate.set()
 
 
 @pytest.mark.parametrize(

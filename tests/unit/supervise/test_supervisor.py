@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from nearfield.supervise import Supervisor
+from nearfield.supervised import LAST_WORDS_VARIABLE
 
 IDLE = [sys.executable, "-c", "import signal; signal.pause()"]
 Eventually = Callable[..., None]
@@ -102,3 +103,70 @@ def test_worker_that_does_not_heed_is_killed(
     supervisor.stop()
     assert not is_alive(pid)
     assert caplog.messages == [f"process {pid} did not stop within 0.0 s and is killed"]
+
+
+STUBBORN = [
+    sys.executable,
+    "-c",
+    "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('ready', flush=True); signal.pause()",
+]
+
+
+def test_worker_on_trial_that_ends_is_not_started_again_and_says_why(
+    supervisor: Supervisor, eventually: Eventually
+) -> None:
+    words = f"import os, sys; os.write(int(os.environ['{LAST_WORDS_VARIABLE}']), b'no such model'); sys.exit(2)"
+    speaks = supervisor.add("speaks", [sys.executable, "-c", words], on_trial=True)
+    silent = supervisor.add("silent", exits_with(3), on_trial=True)
+    eventually(lambda: supervisor.poll() or (speaks.failure and silent.failure), "both have ended")
+    assert (speaks.failure, silent.failure) == ("no such model", "exited with status 3")
+    supervisor.poll()
+    assert (supervisor.pids(), supervisor.restarts, supervisor.given_up) == ({}, 0, 0)
+
+
+def test_worker_whose_trial_is_over_is_started_again(supervisor: Supervisor, eventually: Eventually) -> None:
+    worker = supervisor.add("one", IDLE, on_trial=True)
+    supervisor.poll()
+    supervisor.keep(worker)
+    first = worker.pid
+    assert first is not None
+    os.kill(first, signal.SIGKILL)
+    eventually(lambda: supervisor.poll() or worker.pid not in (None, first), "another process")
+    assert worker.failure is None
+
+
+def test_retired_worker_ends_and_is_not_started_again(supervisor: Supervisor, eventually: Eventually) -> None:
+    worker, other = supervisor.add("one", IDLE), supervisor.add("two", IDLE)
+    supervisor.poll()
+    supervisor.retire(worker, grace_s=30)
+    eventually(lambda: supervisor.poll() or supervisor.is_gone(worker), "it is gone")
+    assert list(supervisor.pids()) == ["two"]
+    assert (supervisor.is_gone(other), supervisor.restarts) == (True, 0)
+
+
+def test_retired_worker_that_does_not_finish_in_time_is_killed(
+    supervisor: Supervisor, eventually: Eventually, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    worker = supervisor.add("one", STUBBORN)
+    supervisor.poll()
+    eventually(lambda: "ready" in capfd.readouterr().out, "it ignores what it is asked")
+    supervisor.retire(worker, grace_s=0)
+    eventually(lambda: supervisor.poll() or supervisor.is_gone(worker), "it is gone")
+    assert caplog.messages == ["one: did not finish in time, and is killed"]
+
+
+def test_retired_worker_that_was_not_started_is_gone(supervisor: Supervisor) -> None:
+    worker = supervisor.add("one", IDLE)
+    supervisor.retire(worker, grace_s=30)
+    supervisor.poll()
+    assert (supervisor.pids(), supervisor.is_gone(worker)) == ({}, True)
+
+
+def test_stop_ends_those_that_leave_as_well(supervisor: Supervisor, capfd: pytest.CaptureFixture[str]) -> None:
+    worker = supervisor.add("one", IDLE)
+    supervisor.poll()
+    pid = worker.pid
+    assert pid is not None
+    supervisor.retire(worker, grace_s=30)
+    supervisor.stop()
+    assert not is_alive(pid)

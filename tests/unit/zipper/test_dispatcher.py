@@ -501,6 +501,7 @@ def test_ledger_says_what_became_of_each_frame() -> None:
         "from_peers": 0,
         "instances": 1,
         "stuck": 0,
+        "leaving": 0,
         "handler_ms_mean": 1.0,
         "sources": {
             "cam": {
@@ -812,3 +813,97 @@ def test_frames_taken_in_as_complete_are_released_though_the_mode_changed_meanwh
     node.join("a1", "audit", credits=2)
     node.report("a1", 1, 2)
     assert node.acks() == [("cam", [0, 1, 2, 3])]
+
+
+def leaves(node: Node, instance: str, *finishing: int, done: tuple[int, ...] = ()) -> bool:
+    """The instance leaves, and finishes these deliveries."""
+    report = Report(
+        instance=instance,
+        epoch=7,
+        received=max([*finishing, *done], default=0),
+        holding=list(finishing),
+        done=[Done(number, "completed", "", 5) for number in done],
+    )
+    return node.dispatcher.retire(report, node.now_ns)
+
+
+@pytest.mark.parametrize("policy", [LIVE, COMPLETE])
+def test_instance_that_leaves_gives_away_what_it_has_not_begun_and_nothing_was_tried(policy: GroupPolicy) -> None:
+    node = Node(replace(policy, retries=0))
+    node.join("old", policy.name, credits=3)
+    node.offer(1, 2, 3)
+    assert node.deliveries() == [("old", "cam/1"), ("old", "cam/2"), ("old", "cam/3")]
+    node.join("new", policy.name, credits=3)
+    assert leaves(node, "old", 2, done=(1,))
+    assert node.deliveries() == [("new", "cam/3")]
+    node.offer(4)
+    assert node.deliveries() == [("new", "cam/4")]
+    assert (node.group(policy.name)["instances"], node.group(policy.name)["leaving"]) == (2, 1)
+    node.report("old", 2)
+    assert leaves(node, "old")
+    assert not node.dispatcher.leave("old", "instance-lost"), "its vanishing is no loss"
+    node.report("new", 4, 5)
+    group = node.group(policy.name)
+    assert (group["completed"], group["dropped"], group["redelivered"], group["instances"]) == (4, {}, 0, 1)
+
+
+def test_instance_that_dies_while_it_leaves_has_tried_what_it_had_begun() -> None:
+    node = Node(replace(COMPLETE, retries=0))
+    node.join("old", "audit", credits=2)
+    node.offer(1, 2)
+    leaves(node, "old", 1)
+    node.dispatcher.leave("old", "instance-lost")
+    group = node.group("audit")
+    assert (group["dropped"], group["queued"]) == ({"instance-lost": 1}, 1)
+
+
+def test_order_is_kept_while_an_instance_leaves() -> None:
+    node = Node(replace(COMPLETE, order="source"))
+    node.join("old", "audit", credits=3)
+    node.offer(1, 2, 3)
+    node.join("new", "audit", credits=3)
+    node.deliveries()
+    leaves(node, "old", 1)
+    node.offer(4)
+    node.offer(7, origin="other")
+    assert node.deliveries() == [("new", "other/7")], "those of `cam` wait for the one that is not finished"
+    node.report("old", 1)
+    assert node.deliveries() == [("new", "cam/2"), ("new", "cam/3")]
+
+
+def test_instance_that_is_not_known_cannot_leave() -> None:
+    node = Node(COMPLETE)
+    assert not leaves(node, "nobody")
+
+
+def test_peers_are_offered_nothing_of_an_instance_that_leaves() -> None:
+    node = Node(COMPLETE)
+    node.join("old", "audit")
+    node.offer(1)
+    leaves(node, "old", 1)
+    assert node.dispatcher.neighbours.capacity(node.now_ns).groups == {}
+
+
+def test_instances_for_tags_that_come_later_are_admitted_once_they_are_expected() -> None:
+    node = Node(COMPLETE)
+    node.join("old", "audit")
+    assert "observes 0x10" in node.join("new", "audit", observe=(0x20,))
+    assert node.dispatcher.expect("audit", frozenset({0x20}))
+    assert node.join("new", "audit", observe=(0x20,)) is None
+    assert node.join("former", "audit", observe=(TAG,)) is None
+    assert node.dispatcher.observed == [TAG], "nothing else changes yet"
+    node.dispatcher.set_policies([replace(COMPLETE, observe=frozenset({0x20}))], node.now_ns)
+    assert node.dispatcher.observed == [0x20]
+    assert "observes 0x20" in node.join("late", "audit", observe=(TAG,))
+    assert not node.dispatcher.expect("nobody", frozenset({1}))
+
+
+def test_processes_of_a_function_are_those_that_take_frames() -> None:
+    node = Node(COMPLETE)
+    for pid, name in enumerate(("a1", "a2"), 1):
+        request = JoinRequest(protocol=1, function="audit", instance=name, observe=[], pid=pid)
+        node.dispatcher.join(request, node.now_ns)
+    node.offer(1)
+    leaves(node, "a1", 1)
+    assert node.dispatcher.pids_of("audit") == {2}
+    assert node.dispatcher.pids_of("nobody") == set()

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from nearfield.cli.serve import policy_of
 from nearfield.config import DeliveryConfig, FunctionConfig, SandboxConfig
+from nearfield.supervise import policy_of
 from nearfield.zipper import GroupPolicy
 
 

@@ -1,0 +1,176 @@
+"""What differs between the workflow that runs and another one, and what that asks for. Pure, but for `version_of`."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from nearfield.config import FunctionConfig, ModelConfig, Workflow
+from nearfield.errors import ConfigError
+from nearfield.supervise.command import is_program
+
+# Fields of the workflow that a running zipper cannot take on: sessions, certificates and names depend on them.
+FIXED = ("name", "host", "port", "namespace", "peers", "certificates", "limits")
+# What the dispatcher treats anew at once, and what more or fewer processes settle.
+_WITHOUT_RESTART = frozenset({"delivery", "instances"})
+# Fields that mean nothing to a program of Python's.
+_OF_GUESTS = frozenset({"sandbox", "entry", "models"})
+
+Kind = Literal["unchanged", "added", "removed", "restarted", "changed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A workflow, and what its files held when it was read.
+
+    Attributes:
+        digests: sha256 of the files that functions and models are made of, in hexadecimal, by path. Files that could
+            not be read are left out.
+    """
+
+    workflow: Workflow
+    digests: Mapping[Path, str]
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionChange:
+    """One function, before and after.
+
+    Attributes:
+        before, after: its entry; None: it has none.
+        what: what differs: fields, "code", "models"; "asked for" when it was named.
+        starts: instances to start.
+        stops: how many of the present ones end afterwards: the latest, or all.
+    """
+
+    name: str
+    before: FunctionConfig | None
+    after: FunctionConfig | None
+    what: tuple[str, ...]
+    starts: int
+    stops: int
+
+    @property
+    def kind(self) -> Kind:
+        """In one word. "restarted": all its instances are others afterwards."""
+        if self.before is None:
+            return "added"
+        if self.after is None:
+            return "removed"
+        if not self.what:
+            return "unchanged"
+        return "restarted" if set(self.what) - _WITHOUT_RESTART and self.starts else "changed"
+
+    def as_dict(self) -> dict[str, Any]:
+        """For programs."""
+        return {"function": self.name, "change": self.kind, "what": list(self.what)}
+
+
+def version_of(workflow: Workflow) -> Version:
+    """Read the files of a workflow, each once."""
+    digests = {}
+    for path in files_of(workflow):
+        try:
+            with path.open("rb") as file:
+                digests[path] = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError:
+            continue  # its worker will say why
+    return Version(workflow, digests)
+
+
+def files_of(workflow: Workflow) -> set[Path]:
+    """The files that its functions and models are made of."""
+    runs = {code_of(function.run) for function in workflow.functions if function.run is not None}
+    return runs.union(*map(_model_files, workflow.models.values()))
+
+
+def code_of(run: Path) -> Path:
+    """The file that is run: of `app.py:name`, `app.py`."""
+    file, colon, _ = run.name.partition(".py:")
+    return run.with_name(f"{file}.py") if colon else run
+
+
+def refuse_fixed(before: Workflow, after: Workflow, where: str) -> None:
+    """Refuse changes that need another start.
+
+    Raises:
+        ConfigError: which fields they are in.
+    """
+    changed = [name for name in FIXED if getattr(before, name) != getattr(after, name)]
+    if changed:
+        fields = ", ".join(f"`{name}`" for name in changed)
+        raise ConfigError(f"{fields}: cannot change while the zipper runs", where=where, hint="start `serve` again")
+
+
+def compare(before: Version, after: Version, named: Collection[str] = ()) -> list[FunctionChange]:
+    """Every function of both, in the order of the new workflow, those that are gone at the end.
+
+    Args:
+        named: these start anew though nothing differs.
+    """
+    old = {function.name: function for function in before.workflow.functions}
+    new = {function.name: function for function in after.workflow.functions}
+    return [
+        *(_added(entry) if name not in old else _kept(name, before, after, named) for name, entry in new.items()),
+        *(
+            FunctionChange(name, entry, None, (), 0, _started_by_us(entry))
+            for name, entry in old.items()
+            if name not in new
+        ),
+    ]
+
+
+def _added(entry: FunctionConfig) -> FunctionChange:
+    return FunctionChange(entry.name, None, entry, (), _started_by_us(entry), 0)
+
+
+def _kept(name: str, before: Version, after: Version, named: Collection[str]) -> FunctionChange:
+    old, new = _entry(before, name), _entry(after, name)
+    what = tuple(_differences(old, new, before, after))
+    if name in named:
+        what = (*what, "asked for")
+    has, wants = _started_by_us(old), _started_by_us(new)
+    if set(what) - _WITHOUT_RESTART:
+        return FunctionChange(name, old, new, what, wants, has)
+    return FunctionChange(name, old, new, what, max(0, wants - has), max(0, has - wants))
+
+
+def _differences(old: FunctionConfig, new: FunctionConfig, before: Version, after: Version) -> Iterator[str]:
+    is_guest = new.run is not None and not is_program(new.run)
+    for field in FunctionConfig.__struct_fields__:
+        if (is_guest or field not in _OF_GUESTS) and field != "models" and getattr(old, field) != getattr(new, field):
+            yield field
+    if old.run is None or new.run is None:
+        return
+    if before.digests.get(code_of(old.run)) != after.digests.get(code_of(new.run)):
+        yield "code"
+    if is_guest and _models(old, before) != _models(new, after):
+        yield "models"
+
+
+def _models(function: FunctionConfig, version: Version) -> list[tuple[str, ModelConfig, list[str | None]]]:
+    """Those that a function may use, in order, since the first is the default one; with what is in their files."""
+    models = version.workflow.models
+    names = models if function.models is None else function.models
+    return [
+        (name, models[name], [version.digests.get(path) for path in sorted(_model_files(models[name]))])
+        for name in names
+    ]
+
+
+def _model_files(model: ModelConfig) -> set[Path]:
+    # OpenVINO's weights lie beside the XML.
+    weights = {model.path.with_suffix(".bin")} if model.path.suffix == ".xml" else set()
+    return {model.path, *weights, *([] if model.labels is None else [model.labels])}
+
+
+def _entry(version: Version, name: str) -> FunctionConfig:
+    return next(function for function in version.workflow.functions if function.name == name)
+
+
+def _started_by_us(function: FunctionConfig) -> int:
+    """Instances that the zipper starts."""
+    return 0 if function.run is None else function.instances
