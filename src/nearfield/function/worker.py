@@ -66,7 +66,7 @@ class WorkerSettings:
     emit: tags it may emit; None: any that is not reserved.
     credits: frames held at a time, those being handled included; a handler that takes several frames at a time gets
         at least one more than that. None: 2, which hides the round trip to the zipper when frames take a millisecond
-        or more, and up to 64 while they take less.
+        or more, and up to 256 while they take less.
     priority: of what it emits.
     """
 
@@ -194,6 +194,7 @@ class Worker:
             emit=sorted(s.emit or ()),
             credits=min(max(s.credits or CREDITS, self._least_credits()), MAX_CREDITS),
             most_credits=self._most_credits,
+            concurrency=self._handler.concurrency,
             runtime=self._handler.runtime,
             pid=os.getpid(),
         )

@@ -232,7 +232,7 @@ class Group(Generic[PayloadType]):
                 item = self.instances.take_back(instance, done.delivery)
                 self._bindings.unbind(item)
                 self.outcomes.settle(item, done)
-                if instance.most_credits:
+                if instance.most_credits and done.status != "dropped":
                     self.instances.adapt(instance, done.handler_ns)
         if in_flight:
             self._recover_lost(instance, report.holding, now_ns)
