@@ -7,7 +7,7 @@ run at once, on the thread that publishes. Tests of sessions themselves use real
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -16,6 +16,7 @@ from nearfield.frame.control import PROTOCOL_VERSION, Hello, encode
 from nearfield.transport import Connection, Lane
 
 Callback = Callable[[str, Any, bytes], None]
+BundleCallback = Callable[[str, Sequence[tuple[Any, bytes]]], None]
 
 
 class MemoryPayload:
@@ -58,6 +59,7 @@ class MemorySession:
 
     Attributes:
         published: every message, in order.
+        together: key and number of messages of each `publish_all`, in order.
         answers: by key, what a query gets: bytes, or None for no answer, or a function of the question.
         announced: keys of the liveliness tokens that are held.
         questions_behind: those that are to be answered when what was published before is through.
@@ -68,7 +70,8 @@ class MemorySession:
     answers: dict[str, Any] = field(default_factory=dict)
     questions: list[tuple[str, bytes]] = field(default_factory=list)
     announced: set[str] = field(default_factory=set)
-    subscriptions: list[tuple[str, Callback]] = field(default_factory=list)
+    subscriptions: list[tuple[str, BundleCallback]] = field(default_factory=list)
+    together: list[tuple[str, int]] = field(default_factory=list)
     is_closed: bool = False
     routers: list[str] = field(default_factory=lambda: ["router"])
     router_watches: list[Callable[[str, bool], None]] = field(default_factory=list)
@@ -81,13 +84,31 @@ class MemorySession:
         data = payload if isinstance(payload, bytes) else payload.to_bytes()
         self.published.append(Published(key, data, attachment, lane))
 
+    def publish_all(self, key: str, messages: Sequence[tuple[Any, bytes]], *, lane: Lane = Lane.FRAMES) -> None:
+        """Each is recorded by itself."""
+        self.together.append((key, len(messages)))
+        for payload, attachment in messages:
+            self.publish(key, payload, attachment=attachment, lane=lane)
+
     def deliver(self, key: str, payload: bytes, attachment: bytes = b"") -> None:
         """What a peer published reaches every subscription that matches."""
+        self.deliver_all(key, [(payload, attachment)])
+
+    def deliver_all(self, key: str, messages: Sequence[tuple[bytes, bytes]]) -> None:
+        """What a peer published together arrives together."""
+        arrived = [(MemoryPayload(payload), attachment) for payload, attachment in messages]
         for expression, callback in list(self.subscriptions):
             if matches(expression, key):
-                callback(key, MemoryPayload(payload), attachment)
+                callback(key, arrived)
 
     def subscribe(self, key: str, callback: Callback) -> MemoryHandle:
+        def on_messages(key: str, messages: Sequence[tuple[Any, bytes]]) -> None:
+            for payload, attachment in messages:
+                callback(key, payload, attachment)
+
+        return self.subscribe_all(key, on_messages)
+
+    def subscribe_all(self, key: str, callback: BundleCallback) -> MemoryHandle:
         entry = (key, callback)
         self.subscriptions.append(entry)
         return MemoryHandle(lambda: self.subscriptions.remove(entry))
@@ -96,9 +117,6 @@ class MemorySession:
         self.questions.append((key, question))
         answer = self.answers.get(key)
         return answer(question) if callable(answer) else answer
-
-    def settle(self, *, timeout_s: float = 2.0) -> None:
-        """Nothing is ever under way."""
 
     def ask_behind(self, key: str, on_answer: Callable[[], None], *, lane: Lane, timeout_s: float = 2.0) -> None:
         self.questions_behind.append((key, on_answer, lane))

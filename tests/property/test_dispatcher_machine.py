@@ -20,6 +20,8 @@ from nearfield.frame.control import Done, JoinRequest, Report
 from nearfield.zipper import Dispatcher, GroupPolicy
 from nearfield.zipper.dispatcher import MAX_HOPS, SILENCE_TIMEOUT_NS
 from nearfield.zipper.group import TRANSIT_TIMEOUT_NS
+from nearfield.zipper.instances import AHEAD_NS
+from nearfield.zipper.streams import LINGER_NS
 
 EPOCH = 7
 # 1 is observed by a live and a complete group, 2 by two complete ones, 3 by a live one, 4 by none until `asker` joins,
@@ -87,6 +89,9 @@ class GroupModel:
     stuck: set[str] = field(default_factory=set)
     leaving: set[str] = field(default_factory=set)
     credits: dict[str, int] = field(default_factory=dict)
+    # instance -> the bounds of its credits, and what a frame takes it, the latest one weighing an eighth
+    bounds: dict[str, tuple[int, int]] = field(default_factory=dict)
+    mean_ns: dict[str, float] = field(default_factory=dict)
     heard_ns: dict[str, int] = field(default_factory=dict)
     # waiting origin -> how often each other one was served since its last turn
     passed: dict[str, Counter[str]] = field(default_factory=dict)
@@ -113,14 +118,22 @@ class GroupModel:
     def blocked(self, origin: str) -> bool:
         """Whether no instance may take a frame of `origin` now."""
         if origin in self.bound:
-            return self.free(self.bound[origin][0]) == 0
-        return self.most_free() == 0
+            return self.free(self.bound[origin][0]) <= 0
+        return self.most_free() <= 0
 
     def take_back(self, name: str, number: int) -> FrameModel:
         frame, _ = self.holding[name].pop(number)
         if not any(frame.origin == other.origin for other, _ in self.holding[name].values()):
             self.bound.pop(frame.origin, None)
         return frame
+
+    def adapt(self, name: str, handler_ns: int) -> None:
+        """Those that are quick are given more at a time, if they want it."""
+        least, most = self.bounds[name]
+        if most:
+            before = self.mean_ns.get(name)
+            self.mean_ns[name] = handler_ns if before is None else before + 0.125 * (handler_ns - before)
+            self.credits[name] = min(least + int(AHEAD_NS / self.mean_ns[name]), max(least, most))
 
     def push(self, frame: FrameModel, *, front: bool = False) -> None:
         line = self.waiting.setdefault(frame.origin, [])
@@ -145,6 +158,9 @@ class DispatcherMachine(RuleBasedStateMachine):
         self.unfinished: dict[str, int] = {}
         self.released: set[str] = set()
         self.due: set[str] = set()
+        # origin -> how often one of its frames was released since it was told, and since when that waits
+        self.news: Counter[str] = Counter()
+        self.news_since_ns: dict[str, int] = {}
         self.removed: dict[str, GroupModel] = {}
         self.letters: Counter[tuple[str, str, str]] = Counter()
         self.numbers: dict[str, set[int]] = {name: set() for name in INSTANCES}
@@ -204,6 +220,7 @@ class DispatcherMachine(RuleBasedStateMachine):
             self.duplicates += 1
             if name in self.released:
                 self.due.add(name)
+                self.news[origin] += 1
         elif header.hops == 0 and is_kept and not self.fits(len(name)):
             self.rejected["overflow"] = self.rejected.get("overflow", 0) + 1
         else:
@@ -245,18 +262,26 @@ class DispatcherMachine(RuleBasedStateMachine):
 
     # ---- instances
 
-    @rule(function=st.sampled_from([*FIXED, "asker"]), name=st.sampled_from(INSTANCES), credits=st.integers(1, 3))
-    def join(self, function: str, name: str, credits: int) -> None:
+    @rule(
+        function=st.sampled_from([*FIXED, "asker"]),
+        name=st.sampled_from(INSTANCES),
+        credits=st.integers(1, 3),
+        most_credits=st.sampled_from([0, 1, 9]),
+    )
+    def join(self, function: str, name: str, credits: int, most_credits: int) -> None:
         group = self.groups.get(function)
         asked = [4] if function == "asker" else []
         if group is None:
             assert self.dispatcher.join(self.request(function, name, credits, asked), self.now_ns) is not None
             return
-        assert self.dispatcher.join(self.request(function, name, credits, asked), self.now_ns) is None
+        request = self.request(function, name, credits, asked, most_credits)
+        assert self.dispatcher.join(request, self.now_ns) is None
         self.model_leave(name, "replaced")
         if function == "asker":
             group.observe = frozenset({4})
         group.holding[name], group.credits[name], group.heard_ns[name] = {}, credits, self.now_ns
+        group.bounds[name] = (credits, most_credits)
+        group.mean_ns.pop(name, None)
         group.arrived[name] = []
         self.dispatcher.pump_all(self.now_ns)
         self.follow()
@@ -284,12 +309,13 @@ class DispatcherMachine(RuleBasedStateMachine):
         self.dispatcher.add_group(group.policy, self.now_ns)
         self.follow()
 
-    @rule(name=st.sampled_from(INSTANCES), case=st.sampled_from(["unknown", "mismatch", "credits", "name"]))
+    @rule(name=st.sampled_from(INSTANCES), case=st.sampled_from(["unknown", "mismatch", "credits", "most", "name"]))
     def join_in_vain(self, name: str, case: str) -> None:
         request = {
             "unknown": self.request("nobody", name, 1, []),
             "mismatch": self.request("live-3", name, 1, [1, 2]),
             "credits": self.request("live-3", name, 0, []),
+            "most": self.request("live-3", name, 1, [], 1025),
             "name": self.request("live-3", f"{name}/*", 1, []),
         }[case]
         assert self.dispatcher.join(request, self.now_ns) is not None
@@ -303,8 +329,13 @@ class DispatcherMachine(RuleBasedStateMachine):
         self.dispatcher.pump_all(self.now_ns)
         self.follow()
 
-    @rule(name=st.sampled_from(INSTANCES), busy_ms=st.sampled_from([0, 0, 0, 500, 2_500]), data=st.data())
-    def report(self, name: str, busy_ms: int, data: st.DataObject) -> None:
+    @rule(
+        name=st.sampled_from(INSTANCES),
+        busy_ms=st.sampled_from([0, 0, 0, 500, 2_500]),
+        handler_ns=st.sampled_from([5, 700_000, 10**9]),
+        data=st.data(),
+    )
+    def report(self, name: str, busy_ms: int, handler_ns: int, data: st.DataObject) -> None:
         """Any part of what it holds is done, any part was lost on the way; old news is repeated, lies are told.
 
         Where order matters the instance handles frames in the order in which they arrived, and none that follows one
@@ -326,7 +357,7 @@ class DispatcherMachine(RuleBasedStateMachine):
             epoch=EPOCH,
             received=max(given, default=0),
             holding=[number for number in holding if number not in finished and number not in lost],
-            done=[Done(number, status, "why", 5) for number, status in finished.items()]
+            done=[Done(number, status, "why", handler_ns) for number, status in finished.items()]
             + [Done(10**9, "failed", "", 0)],
             busy_ms=busy_ms,
         )
@@ -351,6 +382,8 @@ class DispatcherMachine(RuleBasedStateMachine):
             if number in holding:
                 frame = group.take_back(name, number)
                 self.model_settle(group, frame, status, "why")
+                if status != "dropped":
+                    group.adapt(name, report.done[0].handler_ns)
                 if group.is_ordered:
                     assert frame.header.sequence > group.handled.get(frame.origin, -1), "handled out of order"
                     group.handled[frame.origin] = frame.header.sequence
@@ -403,7 +436,7 @@ class DispatcherMachine(RuleBasedStateMachine):
 
     # ---- time
 
-    @rule(seconds=st.sampled_from([0.1, 0.5, 1.1, 5.1]))
+    @rule(seconds=st.sampled_from([0.001, 0.1, 0.5, 1.1, 5.1]))
     def wait(self, seconds: float) -> None:
         self.clock.advance(seconds)
         silent = self.dispatcher.tick(self.now_ns)
@@ -424,8 +457,15 @@ class DispatcherMachine(RuleBasedStateMachine):
     # ---- the model's own steps
 
     @staticmethod
-    def request(function: str, name: str, credits: int, observe: list[int]) -> JoinRequest:
-        return JoinRequest(protocol=1, function=function, instance=name, observe=observe, credits=credits)
+    def request(function: str, name: str, credits: int, observe: list[int], most_credits: int = 0) -> JoinRequest:
+        return JoinRequest(
+            protocol=1,
+            function=function,
+            instance=name,
+            observe=observe,
+            credits=credits,
+            most_credits=most_credits,
+        )
 
     def model_leave(self, name: str, reason: str) -> None:
         for group in self.groups.values():
@@ -468,6 +508,7 @@ class DispatcherMachine(RuleBasedStateMachine):
             assert name not in self.released, "released twice"
             self.released.add(name)
             self.due.add(name)
+            self.news[self.seen[name][1]] += 1
 
     def follow(self) -> None:
         """Take what the dispatcher wants to send, and what it has dropped, and check that each was allowed."""
@@ -557,15 +598,38 @@ class DispatcherMachine(RuleBasedStateMachine):
         assert all(len(group.waiting.get(origin, [])) + 1 >= longest for origin in drops), "not of the longest line"
 
     def follow_acks(self) -> None:
-        told = set()
-        for origin, ack in self.dispatcher.take_acks():
+        """A source is told when a quarter of what it had under way is news, or that has waited for long enough."""
+        due = {origin for origin in self.news if self.is_to_be_told(origin)}
+        for origin, ack in self.dispatcher.take_acks(self.now_ns):
             assert (ack.epoch, ack.stream) == (EPOCH, 1)
-            told |= {f"{origin}/{sequence}" for sequence in ack.released}
-        assert told <= self.released, "released too early"
-        assert self.due <= told, "released in silence"
-        self.due.clear()
+            due.remove(origin)
+            told = {f"{origin}/{number}" for first, last in ack.released for number in range(first, last + 1)}
+            assert told <= self.released, "released too early"
+            news = {name for name in self.due if self.seen[name][1] == origin}
+            assert news <= told, "released in silence"
+            self.due -= news
+            del self.news[origin]
+            self.news_since_ns.pop(origin, None)
+        assert not due, "not told in time"
+        earliest_ns = min(self.news_since_ns.values(), default=NEVER_NS - LINGER_NS)
+        assert self.dispatcher.acks_due_ns == earliest_ns + LINGER_NS
+
+    def is_to_be_told(self, origin: str) -> bool:
+        held = sum(count > 0 and self.seen[name][1] == origin for name, count in self.unfinished.items())
+        if 3 * self.news[origin] >= held:
+            return True
+        return self.now_ns - self.news_since_ns.setdefault(origin, self.now_ns) >= LINGER_NS
 
     # ---- what always holds
+
+    def teardown(self) -> None:
+        """Though nothing else happens, everything is told that is released."""
+        if hasattr(self, "dispatcher"):
+            self.follow_acks()
+            self.clock.advance(LINGER_NS / 1e9)
+            self.follow_acks()
+            assert not self.due
+            assert not self.news
 
     @invariant()
     def both_agree(self) -> None:
@@ -593,7 +657,7 @@ class DispatcherMachine(RuleBasedStateMachine):
             assert (ledger["redelivered"], ledger["instances"]) == (group.redelivered, len(group.holding))
             assert (ledger["stuck"], ledger["leaving"]) == (len(group.stuck), len(group.leaving))
             assert group.policy.mode == "complete" or ledger["queued"] <= group.policy.queue
-            assert all(len(group.holding[instance]) <= group.credits[instance] for instance in group.holding)
+            assert all(len(group.holding[instance]) <= max(group.bounds[instance]) for instance in group.holding)
             self.sources_agree(group, ledger)
 
     def sources_agree(self, group: GroupModel, ledger: dict[str, Any]) -> None:

@@ -105,11 +105,18 @@ class MeshMachine(RuleBasedStateMachine):
                 self.zippers[at].dispatcher.offer(f"{origin}-{at}", header, name, self.now_ns)
         self.flush(at)
 
-    @rule(at=st.sampled_from(ZIPPERS), function=st.sampled_from(["work", "ordered", "live"]), credits=st.integers(1, 3))
-    def join(self, at: str, function: str, credits: int) -> None:
+    @rule(
+        at=st.sampled_from(ZIPPERS),
+        function=st.sampled_from(["work", "ordered", "live"]),
+        credits=st.integers(1, 3),
+        most_credits=st.sampled_from([0, 9]),
+    )
+    def join(self, at: str, function: str, credits: int, most_credits: int = 0) -> None:
         self.workers += 1
         instance = f"w{self.workers}"
-        request = JoinRequest(protocol=1, function=function, instance=instance, observe=[], credits=credits)
+        request = JoinRequest(
+            protocol=1, function=function, instance=instance, observe=[], credits=credits, most_credits=most_credits
+        )
         assert self.zippers[at].dispatcher.join(request, self.now_ns) is None
         self.zippers[at].workers[instance] = Worker(function)
         self.flush(at)
@@ -240,7 +247,8 @@ class MeshMachine(RuleBasedStateMachine):
             number, name = worker.held.popleft()
             self.check_order(worker.function, name)
             self.handled[name] = None
-            worker.finished.append(Done(number, "completed", "", 1))
+            # As it comes quick and slow by turns, it is given more and fewer frames at a time.
+            worker.finished.append(Done(number, "completed", "", 1 if number % 16 < 12 else 10**9))
         holding = [number for number, _ in worker.held]
         report = Report(instance=instance, epoch=zipper.epoch, received=0, holding=holding, done=worker.finished[-64:])
         assert zipper.dispatcher.report(report, self.now_ns)
@@ -268,8 +276,9 @@ class MeshMachine(RuleBasedStateMachine):
             self.lines[at, delivery.instance].append(("frame", (*content, delivery.after)))
         for peer, report in dispatcher.neighbours.peers.take_reports(full=False):
             self.lines[at, peer].append(("report", report))
-        for origin, ack in dispatcher.take_acks():
-            for name in [name for name in self.kept[at] if int(name.rpartition("/")[2]) in ack.released]:
+        for origin, ack in dispatcher.take_acks(self.now_ns):
+            released = {number for first, last in ack.released for number in range(first, last + 1)}
+            for name in [name for name in self.kept[at] if int(name.rpartition("/")[2]) in released]:
                 assert origin == f"{name.split('/')[1]}-{at}"
                 assert name in self.handled, "released, and never handled"
                 del self.kept[at][name]

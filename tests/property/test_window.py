@@ -8,15 +8,28 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from nearfield.clock import ManualClock
 from nearfield.frame import Header
+from nearfield.frame.ranges import RangeSet
 from nearfield.source.window import RESEND_AFTER_MAX_NS, RESEND_AFTER_NS, Outgoing, Window
 
 SEQUENCES = st.lists(st.integers(0, 30), max_size=5)
 
 
+def size_of(sequence: int) -> int:
+    return sequence % 4
+
+
+def ranges_of(sequences: list[int]) -> list[tuple[int, int]]:
+    ranges = RangeSet()
+    for sequence in sequences:
+        ranges.add(sequence)
+    return ranges.ranges()
+
+
 class WindowMachine(RuleBasedStateMachine):
-    @initialize(capacity=st.integers(1, 4))
-    def start(self, capacity: int) -> None:
-        self.window = Window(capacity)
+    @initialize(capacity=st.integers(1, 4), max_bytes=st.sampled_from([None, 5]))
+    def start(self, capacity: int, max_bytes: int | None) -> None:
+        self.window = Window(capacity, max_bytes)
+        self.max_bytes = max_bytes
         self.clock = ManualClock()
         self.sequence = 0
         # sequence -> tag, when it was sent last, how long until it is overdue
@@ -29,15 +42,15 @@ class WindowMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.window.has_room)
     @rule(tag=st.sampled_from([1, 2]))
     def add(self, tag: int) -> None:
-        frame = Outgoing(Header(tag, 1, self.sequence, 0, 0), b"")
+        frame = Outgoing(Header(tag, 1, self.sequence, 0, 0), bytes(size_of(self.sequence)))
         self.window.add(frame, self.now_ns)
         self.held[self.sequence] = (tag, self.now_ns, RESEND_AFTER_NS)
         self.sequence += 1
 
     @rule(sequences=SEQUENCES)
     def release(self, sequences: list[int]) -> None:
-        expected = [self.held[n][1] for n in dict.fromkeys(sequences) if n in self.held]
-        assert self.window.release(sequences) == expected
+        expected = [sent_ns for n, (_, sent_ns, _) in self.held.items() if n in sequences]
+        assert self.window.release(ranges_of(sequences)) == expected
         self.held = {n: entry for n, entry in self.held.items() if n not in sequences}
 
     @rule()
@@ -73,7 +86,10 @@ class WindowMachine(RuleBasedStateMachine):
     @invariant()
     def holds_what_was_sent_and_not_released(self) -> None:
         assert len(self.window) == len(self.held) <= self.window.capacity
-        assert self.window.has_room == (len(self.held) < self.window.capacity)
+        size = sum(map(size_of, self.held))
+        assert self.window.bytes == size
+        fits = self.max_bytes is None or size < self.max_bytes
+        assert self.window.has_room == (len(self.held) < self.window.capacity and fits)
 
     @staticmethod
     def numbers(frames: list[Outgoing]) -> list[int]:

@@ -131,7 +131,7 @@ class FunctionConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         instances: workers that the zipper starts.
         models: names of the models it may use; None: all of them.
         entry: the export to call, for guests that leave a choice.
-        credits: frames handed to one instance before it has finished the first; None: 2, and up to 64 while it is done
+        credits: frames handed to one instance before it has finished the first; None: 2, and up to 256 while it is done
             with them quickly.
         priority: of the frames it emits.
     """

@@ -182,8 +182,8 @@ class Ack(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         stream: the incarnation of the source that is meant.
         epoch: of the zipper.
-        released: sequence numbers in ranges, first and last each, ascending. All of the stream that were released
-            before are repeated, unless those are too many ranges: a lost acknowledgement is repaired by the next.
+        released: sequence numbers in ranges, first and last each, ascending: what is new, and the latest ranges of
+            what the stream had released before, 64 of them at least. So a lost one is repaired by the next.
     """
 
     stream: int

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 
 # Of a set, when it does not fit: more than a source can tear apart with the frames that it has under way.
 MAX_RANGES = 1_024
+# Numbers that are never released, of frames that were replaced or that nobody observes, leave gaps for good.
+HISTORY = 64
 
 Range = tuple[int, int]
 """First and last number, both included."""
@@ -29,9 +31,11 @@ class RangeSet:
             return
         self._insert(number)
 
-    def ranges(self) -> list[Range]:
-        """Ascending, and with gaps between them."""
-        return list(zip(self._firsts, self._lasts, strict=True))
+    def ranges(self, since: int = 0) -> list[Range]:
+        """Those that hold `since` or greater numbers, and the latest `HISTORY` in any case; ascending, with gaps."""
+        lasts = self._lasts
+        begin = max(0, min(len(lasts) - HISTORY, bisect_left(lasts, since)))
+        return list(zip(self._firsts[begin:], lasts[begin:], strict=True))
 
     def _insert(self, number: int) -> None:
         firsts, lasts = self._firsts, self._lasts

@@ -38,7 +38,7 @@ class StreamFunction:
         zipper: `host:port`, several separated by commas to try in turn, or a connection of your own.
         observe: tags; none: those in the workflow.
         emit: tags it may emit; None: any that is not reserved.
-        credits: frames that the zipper hands out before the first is done, 1 to 1024; None: 2, and up to 64 while they
+        credits: frames that the zipper hands out before the first is done, 1 to 1024; None: 2, and up to 256 while they
             are done quickly.
         priority: of what it emits, "high", "normal" or "low".
 

@@ -69,7 +69,7 @@ class WorkerSettings:
     emit: tags it may emit; None: any that is not reserved.
     credits: frames held at a time, those being handled included; a handler that takes several frames at a time gets
         at least one more than that. None: 2, which hides the round trip to the zipper when frames take a millisecond
-        or more, and up to 64 while they take less.
+        or more, and up to 256 while they take less.
     priority: of what it emits.
     """
 

@@ -228,13 +228,13 @@ class Source:
         """
         if self.mode == "live":
             return True
-        self._publish_lingering()
+        self._hurry()
         with self._lock:
             return self._room.wait_for(lambda: self._window.has_room or self._closed, timeout_s)
 
     def flush(self, timeout_s: float | None = 10.0) -> bool:
         """Wait until the zipper has confirmed everything. False: not within the time."""
-        self._publish_lingering()
+        self._hurry()
         with self._lock:
             return self._room.wait_for(
                 lambda: (len(self._window) == 0 and not self._waiting) or self._closed, timeout_s
@@ -268,7 +268,7 @@ class Source:
         Call `flush` before to be sure that all arrived. Idempotent.
         """
         if not self._closed:
-            self._publish_lingering()
+            self._hurry()
         with self._lock:
             if self._closed:
                 return
@@ -380,6 +380,13 @@ class Source:
             with self._lock:
                 frames = self._linger.take(self._clock.monotonic_ns())
             self._publish(frames)
+
+    def _hurry(self) -> None:
+        """Nothing waits for company any longer. What cannot leave now is sent again by the keeper, or not at all."""
+        try:
+            self._publish_lingering()
+        except TransportError as error:
+            _log.warning("source `%s`: %s", self.name, error)
 
     def _publish(self, frames: Sequence[Outgoing]) -> None:
         connection = self._connection

@@ -316,7 +316,7 @@ class Group(Generic[PayloadType]):
                 item = self.instances.take_back(instance, done.delivery)
                 self._bindings.unbind(item)
                 self.outcomes.settle(item, done)
-                if instance.most_credits and instance.takes_frames:
+                if instance.most_credits and instance.takes_frames and done.status != "dropped":
                     self.instances.adapt(instance, done.handler_ns)
 
     def _take_refused(self, link: Instance[PayloadType], refused: dict[int, Item[PayloadType]]) -> None:

@@ -174,7 +174,7 @@ def offer_of(group: Group[PayloadType]) -> GroupOffer:
     """What a zipper says of one of its groups."""
     policy = group.policy
     return GroupOffer(
-        free=max(0, sum(instance.free for instance in group.instances) - len(group.queue)),
+        free=max(0, sum(max(0, instance.free) for instance in group.instances) - len(group.queue)),
         observe=sorted(group.observe),
         mode=policy.mode,
         queue=policy.queue,

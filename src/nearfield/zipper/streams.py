@@ -33,6 +33,7 @@ class Stream:
     released: RangeSet = field(default_factory=RangeSet)
     since_ns: int = 0
     _news: int = 0
+    _oldest_news: int = 0
     _seen: OrderedDict[int, None] = field(default_factory=OrderedDict)
     _floor: int = -1
 
@@ -68,9 +69,12 @@ class Stream:
 
     def _release(self, sequence: int) -> None:
         self.released.add(sequence)
-        self._news += 1
-        if self._news == 1:
+        if not self._news:
             self.unacknowledged.append(self)
+            self._oldest_news = sequence
+        elif sequence < self._oldest_news:
+            self._oldest_news = sequence
+        self._news += 1
 
     def is_due(self, now_ns: int) -> bool:
         """Whether to tell the source now: a quarter of what it had under way is news, or that waited long enough."""
@@ -82,7 +86,7 @@ class Stream:
     def acknowledge(self) -> list[Range]:
         """What to tell the source now."""
         self._news = self.since_ns = 0
-        return self.released.ranges()
+        return self.released.ranges(self._oldest_news)
 
 
 class Streams:
@@ -116,9 +120,11 @@ class Streams:
         """Streams whose source should now be told what is new."""
         if not self._unacknowledged:
             return []
-        due = [stream for stream in self._unacknowledged if stream.is_due(now_ns)]
-        if due:
-            self._unacknowledged[:] = [stream for stream in self._unacknowledged if stream not in due]
+        due: list[Stream] = []
+        later: list[Stream] = []
+        for stream in self._unacknowledged:
+            (due if stream.is_due(now_ns) else later).append(stream)
+        self._unacknowledged[:] = later
         return due
 
     def _forget_one(self) -> None:

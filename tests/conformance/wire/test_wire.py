@@ -11,13 +11,14 @@ import pytest
 
 from nearfield.errors import RemoteProtocolError
 from nearfield.frame import Header, control, decode_header, keys
+from nearfield.frame.bundle import decode_bundle, encode_bundle
 from nearfield.frame.dead_letter import DeadLetter, read_dead_letter, write_dead_letter
 from nearfield.frame.delivery import DeliveryHeader, decode_delivery
 
 HERE = Path(__file__).parent
-HEADERS, DELIVERIES, KEYS, MESSAGES, LETTERS = (
+HEADERS, DELIVERIES, KEYS, MESSAGES, LETTERS, BUNDLES = (
     json.loads((HERE / f"{name}.json").read_text(encoding="utf-8"))
-    for name in ("headers", "deliveries", "keys", "messages", "letters")
+    for name in ("headers", "deliveries", "keys", "messages", "letters", "bundles")
 )
 
 
@@ -95,6 +96,20 @@ def test_dead_letter_is_read_and_written_as_documented(vector: dict[str, Any]) -
 def test_what_is_no_dead_letter_is_refused_by_name(vector: dict[str, Any]) -> None:
     with pytest.raises(RemoteProtocolError, match=r"^dead letter: "):
         read_dead_letter(vector["data"].encode())
+
+
+@pytest.mark.parametrize("vector", BUNDLES["valid"], ids=by_name)
+def test_bundle_has_the_documented_bytes(vector: dict[str, Any]) -> None:
+    messages = [(payload.encode(), attachment.encode()) for payload, attachment in vector["messages"]]
+    payload, attachment = bytes.fromhex(vector["payload"]), bytes.fromhex(vector["attachment"])
+    assert encode_bundle([each for each, _ in messages], [each for _, each in messages]) == (payload, attachment)
+    assert decode_bundle(payload, attachment) == messages
+
+
+@pytest.mark.parametrize("vector", BUNDLES["invalid"], ids=by_name)
+def test_broken_bundle_is_refused_by_name(vector: dict[str, Any]) -> None:
+    with pytest.raises(RemoteProtocolError, match=vector["message"]):
+        decode_bundle(bytes.fromhex(vector["payload"]), bytes.fromhex(vector["attachment"]))
 
 
 def test_control_message_that_is_no_text_is_refused() -> None:

@@ -135,7 +135,7 @@ def test_defaults_are_the_documented_ones(tmp_path: Path) -> None:
     assert (workflow.models, workflow.peers, workflow.certificates) == ({}, (), None)
     assert (workflow.limits.max_payload_bytes, workflow.limits.queue_bytes) == (16 * 2**20, 256 * 2**20)
     assert (function.observe, function.emit, function.run, function.models) == ((), (), None, None)
-    assert (function.instances, function.credits) == (1, 2)
+    assert (function.instances, function.credits) == (1, None)
     delivery = function.delivery
     assert (delivery.mode, delivery.queue, delivery.max_age_s, delivery.retries) == ("live", 8, None, 2)
     assert (delivery.order, delivery.timeout_s, delivery.dead_letter) == ("none", None, None)

@@ -37,10 +37,13 @@ def test_reports_repeat_the_latest_and_heartbeats_many() -> None:
         state.receive(number, EPOCH)
         state.finish(done(number), EPOCH)
     last = LONG_HISTORY + 10
-    assert [entry.delivery for entry in state.report(0, full=False).done] == list(
-        range(last - SHORT_HISTORY + 1, last + 1)
-    )
-    assert [entry.delivery for entry in state.report(0, full=True).done] == list(range(11, last + 1))
+
+    def told(*, full: bool) -> list[int]:
+        return [entry.delivery for entry in state.report(0, full=full).done]
+
+    assert told(full=False) == list(range(1, last + 1)), "all that was never told"
+    assert told(full=False) == list(range(last - SHORT_HISTORY + 1, last + 1))
+    assert told(full=True) == list(range(11, last + 1))
 
 
 def test_delivery_that_is_held_or_done_is_a_repetition() -> None:

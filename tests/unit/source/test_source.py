@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-from nearfield.clock import ManualClock
+from nearfield.clock import ManualClock, SystemClock
 from nearfield.errors import TransportError, UsageError
 from nearfield.frame import Header, decode_header, keys
+from nearfield.frame.bundle import MAX_MEMBER_BYTES
 from nearfield.frame.control import Ack, encode
 from nearfield.source import Source
 from nearfield.source.allowance import LEAST_BYTES
@@ -44,7 +46,8 @@ class Bench:
         return [decode_header(frame.attachment).sequence for frame in frames]
 
     def acknowledge(self, *sequences: int, stream: int | None = None, zipper: str = "line-1") -> None:
-        ack = Ack(stream=self.source.stream if stream is None else stream, epoch=5, released=list(sequences))
+        ranges = [(sequence, sequence) for sequence in sorted(set(sequences))]
+        ack = Ack(stream=self.source.stream if stream is None else stream, epoch=5, released=ranges)
         self.session.deliver(keys.acks("default", zipper, "cam"), encode(ack))
 
 
@@ -85,9 +88,9 @@ def test_frames_that_no_function_observes_need_no_window(opened: OpenBench) -> N
     bench = opened(tag=FREE_TAG, mode="complete", window=1)
     for _ in range(5):
         bench.source.send(b"")
-    assert bench.sent == [0, 1, 2, 3, 4]
     assert bench.source.in_flight == 0
     assert bench.source.flush(0)
+    assert bench.sent == [0, 1, 2, 3, 4]
 
 
 # ---- live
@@ -279,6 +282,8 @@ def test_sender_that_waits_goes_on_when_there_is_room(opened: OpenBench, eventua
     bench.source.send(b"")
     sender = threading.Thread(target=bench.source.send, args=(b"",))
     sender.start()
+    eventually(lambda: bench.source.statistics().offered == 2, "the second frame waits")
+    bench.clock.advance(0.001)
     bench.acknowledge(0)
     sender.join(timeout=10)
     assert bench.sent == [0, 1]
@@ -372,6 +377,145 @@ def test_interrupted_connection_to_the_same_zipper_makes_a_complete_source_repea
     bench.source.send(b"")
     bench.zipper.move("line-1", [TAG], epoch=5)
     eventually(lambda: bench.sent == [0, 0], "the frame once more")
+
+
+def test_windows_are_as_large_as_documented(opened: OpenBench) -> None:
+    bench = opened(mode="complete")
+    for _ in range(256):
+        bench.source.send(b"", timeout_s=0)
+    assert not bench.source.wait_for_room(0)
+    bench.acknowledge(*range(256))
+    for _ in range(8):
+        bench.source.send(bytes(2**20), timeout_s=0)
+    assert not bench.source.wait_for_room(0), "8 MB are on their way"
+    bench.acknowledge(*range(264))
+    bench.source.send(bytes(2**24), timeout_s=0)
+    assert not bench.source.wait_for_room(0)
+
+
+def test_acknowledgement_releases_whole_ranges_and_nothing_between(opened: OpenBench) -> None:
+    bench = opened(mode="complete")
+    for _ in range(6):
+        bench.source.send(b"")
+    ack = Ack(stream=bench.source.stream, epoch=5, released=[(0, 1), (3, 9)])
+    bench.session.deliver(keys.acks("default", "line-1", "cam"), encode(ack))
+    assert (bench.source.in_flight, bench.source.statistics().released) == (1, 5)
+
+
+# ---- complete: small frames that wait for company
+
+
+def test_frames_that_wait_for_company_leave_in_time_though_the_program_sends_nothing_more(
+    opened: OpenBench, eventually: Eventually
+) -> None:
+    bench = opened(mode="complete")
+    for _ in range(10):
+        bench.source.send(b"")
+    assert bench.sent == list(range(8)), "those that were a quarter of all, at once"
+    bench.clock.advance(0.0019)
+    assert bench.sent == list(range(8))
+    bench.clock.advance(0.0001)
+    eventually(lambda: bench.sent == list(range(10)), "the others, after 2 ms")
+    assert bench.session.together[-1] == ("nearfield/default/frames/16/line-1/cam", 2)
+
+
+def test_frames_leave_half_a_millisecond_apart_at_least_when_nothing_is_under_way(
+    opened: OpenBench, eventually: Eventually
+) -> None:
+    bench = opened(tag=FREE_TAG, mode="complete")
+    bench.source.send(b"")
+    bench.source.send(b"")
+    bench.source.send(b"")
+    assert bench.sent == [0]
+    bench.clock.advance(0.0005)
+    eventually(lambda: bench.sent == [0, 1, 2])
+    bench.clock.advance(0.0005)
+    bench.source.send(b"")
+    assert bench.sent == [0, 1, 2, 3], "at once again"
+
+
+def test_frame_that_waited_for_company_says_for_how_long(opened: OpenBench, eventually: Eventually) -> None:
+    bench = opened(tag=FREE_TAG, mode="complete")
+    bench.source.send(b"")
+    bench.source.send(b"")
+    offered_ns = bench.clock.wall_ns()
+    bench.clock.advance(0.004)
+    eventually(lambda: len(bench.sent) == 2)
+    header = decode_header(bench.session.published[1].attachment)
+    assert (header.captured_ns, header.sent_ns) == (offered_ns, offered_ns + 4_000_000)
+
+
+@pytest.mark.parametrize(
+    "hurry",
+    [
+        lambda source: source.flush(0),
+        lambda source: source.wait_for_room(0),
+        lambda source: source.close(),
+    ],
+    ids=["flush", "wait_for_room", "close"],
+)
+def test_who_asks_for_an_end_of_waiting_has_everything_sent_at_once(
+    opened: OpenBench, hurry: Callable[[Source], object]
+) -> None:
+    bench = opened(mode="complete")
+    for _ in range(10):
+        bench.source.send(b"")
+    assert len(bench.sent) == 8
+    hurry(bench.source)
+    assert bench.sent == list(range(10))
+
+
+def test_large_frame_takes_along_those_that_wait_and_stays_behind_them(opened: OpenBench) -> None:
+    bench = opened(mode="complete")
+    for _ in range(5):
+        bench.source.send(b"")
+    bench.source.send(bytes(MAX_MEMBER_BYTES + 1))
+    assert bench.sent == [0, 1, 2, 3, 4, 5]
+
+
+def test_frames_of_several_threads_leave_in_the_order_in_which_they_were_numbered(
+    opened: OpenBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = opened(tag=FREE_TAG, mode="complete", clock=SystemClock())
+    monkeypatch.setattr("nearfield.source.linger.MAX_FRAMES", 5)
+    numbers: dict[int, list[int]] = {}
+    interval_s = sys.getswitchinterval()
+
+    def send(thread: int) -> None:
+        numbers[thread] = [bench.source.send(b"%d" % thread) for _ in range(250)]
+
+    senders = [threading.Thread(target=send, args=(thread,)) for thread in range(4)]
+    sys.setswitchinterval(1e-5)
+    try:
+        for sender in senders:
+            sender.start()
+        for sender in senders:
+            sender.join(timeout=30)
+    finally:
+        sys.setswitchinterval(interval_s)
+    assert bench.source.flush(5)
+    assert bench.sent == list(range(1_000))
+    payloads = {frame.attachment[16:24]: frame.payload for frame in bench.session.published}
+    for thread, own in numbers.items():
+        assert own == sorted(own)
+        assert all(payloads[number.to_bytes(8, "little")] == b"%d" % thread for number in own)
+
+
+def test_source_whose_connection_is_gone_closes_all_the_same(
+    opened: OpenBench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench = opened(mode="complete")
+    for _ in range(5):
+        bench.source.send(b"")
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise TransportError("cannot publish")
+
+    monkeypatch.setattr(bench.session, "publish_all", fail)
+    assert not bench.source.flush(0)
+    bench.source.close()
+    assert bench.session.is_closed
+    assert caplog.messages == ["source `cam`: cannot publish"]
 
 
 # ---- both
@@ -499,8 +643,8 @@ def test_closed_source_refuses_to_send(opened: OpenBench) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"window": 0}, "window: got 0, expected 1 to 64 frames"),
-        ({"window": 65}, "window: got 65, expected 1 to 64 frames"),
+        ({"window": 0}, "window: got 0, expected 1 to 1024 frames"),
+        ({"window": 1025}, "window: got 1025, expected 1 to 1024 frames"),
         ({"tag": 0xF001}, "tag 0xf001 is reserved"),
         ({"tag": "x"}, "got 'x', expected a tag"),
         ({"priority": "urgent"}, "priority: got 'urgent', expected one of normal, high, low"),

@@ -128,7 +128,7 @@ def test_frame_is_completed_here_when_the_peer_says_so() -> None:
     assert node.deliveries() == [("there", "cam/1")]
     node.report(completed(1), Done(2, "failed", "handler", 0))
     assert (node.group()["completed"], node.group()["failed"]) == (1, {"handler": 1})
-    assert [ack.released for _, ack in node.dispatcher.take_acks()] == [[0, 1]]
+    assert [ack.released for _, ack in node.dispatcher.take_acks(node.now_ns)] == [[(0, 1)]]
 
 
 def test_what_the_peer_knows_of_is_not_part_of_what_it_says_is_free() -> None:
@@ -296,7 +296,7 @@ def test_frame_of_a_peer_is_handled_and_reported() -> None:
     node.take_over(3)
     assert node.deliveries() == [("w1", "theirs/3")]
     assert (node.group()["received"], node.group()["from_peers"]) == (1, 1)
-    assert node.dispatcher.take_acks() == []
+    assert node.dispatcher.take_acks(node.now_ns) == []
     assert node.told() == {}
     report = Report(instance="w1", epoch=7, received=0, holding=[], done=[Done(1, "failed", "handler", 5)])
     node.dispatcher.report(report, node.now_ns)

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import pytest
 
-from nearfield.frame.control import ACK_HISTORY
+from nearfield.frame.ranges import HISTORY, Range
 from nearfield.zipper import streams
-from nearfield.zipper.streams import DUPLICATE_WINDOW, Streams
+from nearfield.zipper.item import NEVER_NS
+from nearfield.zipper.streams import DUPLICATE_WINDOW, LINGER_NS, Stream, Streams
+
+NOW_NS = 10**9
 
 
-def due(known: Streams) -> dict[str, list[int]]:
-    return {stream.origin: stream.acknowledge() for stream in known.take_unacknowledged()}
+def due(known: Streams, now_ns: int = NOW_NS) -> dict[str, list[Range]]:
+    return {stream.origin: stream.acknowledge() for stream in known.take_unacknowledged(now_ns)}
+
+
+def holding(known: Streams, frames: int, origin: str = "cam") -> Stream:
+    """A stream of so many frames that one group has to settle."""
+    stream = known.of(origin, 1)
+    for sequence in range(frames):
+        stream.admit(sequence, 1)
+    return stream
 
 
 def test_frame_that_no_group_keeps_is_released_at_once() -> None:
@@ -18,7 +29,7 @@ def test_frame_that_no_group_keeps_is_released_at_once() -> None:
     stream = known.of("cam", 1)
     assert stream.is_new(0)
     stream.admit(0, 0)
-    assert due(known) == {"cam": [0]}
+    assert due(known) == {"cam": [(0, 0)]}
     assert due(known) == {}
 
 
@@ -29,7 +40,7 @@ def test_frame_is_released_when_the_last_group_settled_it() -> None:
     stream.settle(0)
     assert due(known) == {}
     stream.settle(0)
-    assert due(known) == {"cam": [0]}
+    assert due(known) == {"cam": [(0, 0)]}
 
 
 def test_settling_what_is_not_held_changes_nothing() -> None:
@@ -47,15 +58,85 @@ def test_duplicate_is_refused_and_acknowledged_again_only_when_it_was_released()
     stream.settle(0)
     due(known)
     assert not stream.is_new(0)
-    assert due(known) == {"cam": [0, 0]}
+    assert due(known) == {"cam": [(0, 0)]}
 
 
-def test_acknowledgement_repeats_the_latest_so_that_a_lost_one_is_repaired() -> None:
+def test_acknowledgement_repeats_everything_in_one_piece_so_that_a_lost_one_is_repaired() -> None:
     known = Streams()
     stream = known.of("cam", 1)
-    for sequence in range(ACK_HISTORY + 10):
+    for sequence in range(10_000):
         stream.admit(sequence, 0)
-    assert due(known) == {"cam": list(range(10, ACK_HISTORY + 10))}
+        due(known)
+    stream.admit(10_001, 0)
+    assert due(known) == {"cam": [(0, 9_999), (10_001, 10_001)]}
+
+
+def test_acknowledgements_stay_short_when_frames_that_nobody_releases_leave_gaps() -> None:
+    known = Streams()
+    stream = known.of("cam", 1)
+    told: list[Range] = []
+    for sequence in range(0, 1_000, 2):
+        stream.admit(sequence, 0)
+        told = due(known)["cam"]
+        assert told[-1] == (sequence, sequence)
+        assert len(told) <= HISTORY
+    assert told == [(sequence, sequence) for sequence in range(1_000 - 2 * HISTORY, 1_000, 2)]
+
+
+def test_acknowledgement_names_all_that_is_new_however_old_it_is() -> None:
+    known = Streams()
+    stream = known.of("cam", 1)
+    stream.admit(0, 1)
+    for sequence in range(2, 1_000, 2):
+        stream.admit(sequence, 0)
+    due(known)
+    stream.settle(0)
+    assert due(known) == {"cam": [(sequence, sequence) for sequence in range(0, 1_000, 2)]}
+
+
+# ---- when a source is told
+
+
+@pytest.mark.parametrize(
+    ("settled", "of", "is_due"), [(1, 1, True), (1, 4, True), (1, 5, False), (25, 100, True), (24, 100, False)]
+)
+def test_news_waits_until_it_is_a_quarter_of_what_the_source_had_under_way(settled: int, of: int, is_due: bool) -> None:
+    known = Streams()
+    stream = holding(known, of)
+    for sequence in range(settled):
+        stream.settle(sequence)
+    assert due(known) == ({"cam": [(0, settled - 1)]} if is_due else {})
+
+
+def test_news_does_not_wait_longer_than_so_long_after_it_was_first_looked_at() -> None:
+    known = Streams()
+    stream = holding(known, 100)
+    assert known.due_ns == NEVER_NS
+    stream.settle(0)
+    assert due(known, NOW_NS) == {}
+    assert known.due_ns == NOW_NS + LINGER_NS
+    stream.settle(1)
+    assert due(known, NOW_NS + LINGER_NS - 1) == {}
+    assert due(known, NOW_NS + LINGER_NS) == {"cam": [(0, 1)]}
+    assert known.due_ns == NEVER_NS
+    stream.settle(2)
+    assert due(known, NOW_NS + 2 * LINGER_NS) == {}, "waits anew"
+
+
+def test_stream_that_waits_holds_no_other_up_and_each_is_told_once() -> None:
+    known = Streams()
+    slow, quick, late = holding(known, 100, "slow"), holding(known, 1, "quick"), holding(known, 50, "late")
+    for stream in (slow, quick):
+        stream.settle(0)
+    assert due(known, NOW_NS) == {"quick": [(0, 0)]}
+    late.settle(0)
+    assert due(known, NOW_NS + 1) == {}
+    assert known.due_ns == NOW_NS + LINGER_NS, "the one that has waited longest"
+    assert due(known, NOW_NS + LINGER_NS) == {"slow": [(0, 0)]}
+    assert due(known, NOW_NS + 1 + LINGER_NS) == {"late": [(0, 0)]}
+
+
+# ---- what is new
 
 
 def test_frames_may_come_in_any_order() -> None:
