@@ -122,3 +122,21 @@ def test_live_source_does_not_wait_for_a_line_that_is_cut_and_sends_the_newest_w
             assert counts.offered == counts.sent + counts.replaced
     finally:
         sink.close()
+
+
+def test_a_sink_on_a_slow_line_does_not_make_frames_late_for_others(node: Node) -> None:
+    modem = Line(rate_bits=2e6, delay_s=0.02, queue_bytes=64 * 1024)  # a twelfth of what the camera sends
+    with Relay(int(node.address.rpartition(":")[2]), Line(), modem) as relay, Sink(relay.address, [UNOBSERVED]) as slow:
+        ages = Ages(node, UNOBSERVED)
+        try:
+            pacer = Pacer(1 / 60)
+            with Source("camera", node.address, tag=UNOBSERVED, window=64) as source:
+                for _ in range(240):
+                    time.sleep(pacer.wait_s(time.monotonic()))
+                    source.send(bytes(50_000))
+            poll(lambda: slow.receive(0) is not None, "a frame at the slow sink")
+            poll(lambda: len(ages.seconds) >= 230, lambda: f"nearly every frame at the other; got {len(ages.seconds)}")
+        finally:
+            ages.close()
+    assert statistics.median(ages.seconds) < 0.15
+    assert sorted(ages.seconds)[-10] < 0.5
