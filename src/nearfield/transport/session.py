@@ -12,6 +12,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -80,12 +81,22 @@ class Handle:
                 undeclare()
 
 
+@dataclass(slots=True, eq=False)
+class _Declared:
+    """Something declared on a session, and how to declare it on another."""
+
+    declare: Callable[[zenoh.Session], Callable[[], object]]
+    undeclare: Callable[[], object]
+
+
 class Session:
     """A connection to the mesh, as a router or as a client of one. Usable from any thread."""
 
     def __init__(self, session: zenoh.Session) -> None:
         self._session = session
         self._closing = threading.Lock()
+        self._moving = threading.RLock()
+        self._declared: set[_Declared] = set()
 
     @property
     def id(self) -> str:
@@ -127,7 +138,7 @@ class Session:
             callback(str(sample.key_expr), sample.payload, b"" if attachment is None else attachment.to_bytes())
 
         try:
-            return Handle(self._session.declare_subscriber(key, on_sample).undeclare)
+            return self._declare(lambda session: session.declare_subscriber(key, on_sample).undeclare)
         except zenoh.ZError as error:
             raise TransportError(f"cannot subscribe to `{key}`: {error}") from error
 
@@ -216,11 +227,11 @@ class Session:
             if event.transport.whatami == zenoh.WhatAmI.ROUTER:
                 callback(str(event.transport.zid), event.kind == zenoh.SampleKind.PUT)
 
-        return Handle(self._session.info.declare_transport_events_listener(on_event).undeclare)
+        return self._declare(lambda session: session.info.declare_transport_events_listener(on_event).undeclare)
 
     def announce(self, key: str) -> Handle:
         """Hold a liveliness token: it vanishes when this session ends, however that happens."""
-        return Handle(self._session.liveliness().declare_token(key).undeclare)
+        return self._declare(lambda session: session.liveliness().declare_token(key).undeclare)
 
     def watch_announcements(self, key: str, callback: Callable[[str, bool], None]) -> Handle:
         """Call `callback(key, is_alive)` for each token that matches, those already there included."""
@@ -228,11 +239,49 @@ class Session:
         def on_sample(sample: zenoh.Sample) -> None:
             callback(str(sample.key_expr), sample.kind == zenoh.SampleKind.PUT)
 
-        return Handle(self._session.liveliness().declare_subscriber(key, on_sample, history=True).undeclare)
+        return self._declare(
+            lambda session: session.liveliness().declare_subscriber(key, on_sample, history=True).undeclare
+        )
+
+    def move_to(self, other: Session) -> None:
+        """Go on with the connection of `other`, a session just opened, which is used up by it. Blocks for a round trip.
+
+        What was subscribed, announced and watched here is so there before the connection so far ends, so that nothing
+        is missed; messages that come over both come twice. What is on its way out may be lost.
+
+        Raises:
+            TransportError: one of the two is closed; this session goes on as it was.
+        """
+        with self._moving:
+            if self._session.is_closed():
+                raise TransportError("cannot move: the session is closed")
+            try:
+                there = [(declared, declared.declare(other._session)) for declared in self._declared]
+            except zenoh.ZError as error:
+                raise TransportError(f"cannot move: {error}") from error
+            for declared, undeclare in there:
+                declared.undeclare = undeclare
+            former, self._session = self._session, other._session
+        with contextlib.suppress(zenoh.ZError):  # whatever becomes of the former one, we are there
+            self.settle()
+            former.close()  # type: ignore[no-untyped-call]
+
+    def _declare(self, declare: Callable[[zenoh.Session], Callable[[], object]]) -> Handle:
+        """Declare something now, and again wherever this session moves to."""
+        with self._moving:
+            declared = _Declared(declare, declare(self._session))
+            self._declared.add(declared)
+        return Handle(lambda: self._undeclare(declared))
+
+    def _undeclare(self, declared: _Declared) -> None:
+        with self._moving:
+            self._declared.discard(declared)
+            undeclare = declared.undeclare
+        undeclare()
 
     def close(self) -> None:
         """End the session and all that was declared on it. Idempotent."""
-        with self._closing:
+        with self._closing, self._moving:
             if not self._session.is_closed():
                 self._session.close()  # type: ignore[no-untyped-call]
 

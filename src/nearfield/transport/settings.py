@@ -14,9 +14,9 @@ from nearfield.transport.certificates import Identity
 LEASE_MS = 2_000
 # A session that cannot be opened within this time is tried again, or at the next address.
 OPEN_TIMEOUT_MS = 1_500
-# A peer whose line takes nothing for so long is cut off, with all that is on its way to it: a slow line must not come to
-# that. With 500 ms, one that loses 2 % of its packets was cut off every few seconds by frames of 100 KB, and a fifth of
-# the small ones beside them was lost; with 2 s and 5 s, never. With 5 s, a zipper took up to 3.5 s to end.
+# A peer whose line takes nothing for so long is cut off, with all that is on its way to it, and a slow line must not
+# come to that. With 500 ms, one that loses 2 % of its packets was cut off every few seconds by frames of 100 KB, and a
+# fifth of the small ones beside them was lost; with 2 s and 5 s, never. With 5 s, a zipper took up to 3.5 s to end.
 WAIT_BEFORE_CLOSE_US = 2_000_000
 # How long a frame waits for the one before it to get into the queue of a link, else it is lost. zenoh's default of 1 ms
 # loses up to 1.5 % of small frames on a busy two-core machine, 5 ms up to 0.8 %, 10 ms next to none. A client holds up
