@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, Self, cast
 
 from nearfield.frame import keys
 from nearfield.frame.control import PROTOCOL_VERSION, Hello, encode
@@ -131,12 +131,22 @@ class MemorySession:
         for callback in list(self.router_watches):
             callback(router, True)
 
+    def move_to(self, other: MemorySession) -> None:
+        """What is declared here stays; only the connection is another."""
+        self.routers, self.answers = other.routers, other.answers
+
     def announce(self, key: str) -> MemoryHandle:
         self.announced.add(key)
         return MemoryHandle(lambda: self.announced.discard(key))
 
     def close(self) -> None:
         self.is_closed = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def sent_to(self, expression: str) -> list[Published]:
         """Published messages whose keys match."""

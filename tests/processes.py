@@ -53,19 +53,29 @@ class Command:
     """One command, started at once in a session of its own.
 
     Args:
-        arguments: of `nearfield`; `--json` is added.
+        arguments: of `nearfield`; `--json` is added. Or, when the first is a Python file, of that program, which writes
+            JSON lines too.
         environment: changes to the environment; None removes a variable.
+        inside: a network namespace to run in.
     """
 
-    def __init__(self, *arguments: str | Path, environment: Mapping[str, str | None] | None = None) -> None:
-        self.arguments = [*map(str, arguments), "--json"]
+    def __init__(
+        self,
+        *arguments: str | Path,
+        environment: Mapping[str, str | None] | None = None,
+        inside: str | None = None,
+    ) -> None:
+        is_program = isinstance(arguments[0], Path)
+        self.arguments = [*map(str, arguments), *([] if is_program else ["--json"])]
         self.lines: list[Line] = []
         self._changed = threading.Condition()
         self._ended = False
         self._errors = tempfile.NamedTemporaryFile(prefix="stderr-")  # noqa: SIM115 - lives as long as the command
         self._last_words = ""
+        line = [sys.executable, *self.arguments] if is_program else command_line(self.arguments)
         self._process = subprocess.Popen(
-            command_line(self.arguments),
+            # `ip` gives its process over to the command, so the process id stays.
+            line if inside is None else ["ip", "netns", "exec", inside, *line],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=self._errors,
@@ -243,8 +253,13 @@ class Commands:
         self._stack = ExitStack()
         OPEN.append(self)
 
-    def start(self, *arguments: str | Path, environment: Mapping[str, str | None] | None = None) -> Command:
-        command = Command(*arguments, environment=environment)
+    def start(
+        self,
+        *arguments: str | Path,
+        environment: Mapping[str, str | None] | None = None,
+        inside: str | None = None,
+    ) -> Command:
+        command = Command(*arguments, environment=environment, inside=inside)
         self.started.append(command)
         self._stack.callback(command.close)
         return command

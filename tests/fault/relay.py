@@ -79,15 +79,17 @@ class Relay:
     """One line to `target`, open from the start; `address` is where clients connect.
 
     Args:
-        target: port on 127.0.0.1.
+        target: port on 127.0.0.1, or address and port.
         up: from clients to the target.
         down: back; None: like `up`.
         seed: of the chance by which datagrams are lost.
     """
 
-    def __init__(self, target: int, up: Line | None = None, down: Line | None = None, *, seed: int = 1) -> None:
+    def __init__(
+        self, target: int | Endpoint, up: Line | None = None, down: Line | None = None, *, seed: int = 1
+    ) -> None:
         up = up or Line()
-        self._target: Endpoint = ("127.0.0.1", target)
+        self._target: Endpoint = ("127.0.0.1", target) if isinstance(target, int) else target
         self.up, self.down = Passage(up), Passage(down or replace(up))
         self._random = random.Random(seed)
         self._numbers = itertools.count()
@@ -171,7 +173,7 @@ class Relay:
     def _back_of(self, client: Endpoint) -> socket.socket:
         back = self._backs.get(client)
         if back is None:
-            back = self._backs[client] = _socket(("127.0.0.1", 0))
+            back = self._backs[client] = _socket(("0.0.0.0", 0))
             back.connect(self._target)
             self._clients[back] = client
             self._selector.register(back, selectors.EVENT_READ)

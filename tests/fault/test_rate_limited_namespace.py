@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import secrets
-import shutil
 import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from tests.processes import environment_with, free_port
+from tests.namespaces import Cable, Network, NotPermitted
+from tests.processes import environment_with
 
 # A zipper with one function, and a sink, in one process.
 NODE = """
@@ -69,55 +65,28 @@ CAMERA = """
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Namespaces:
-    """Two namespaces with a cable between them; the first one's end sends 50 Mbit/s at most, with 200 ms of buffer."""
-
-    camera: str
-    node: str
-    node_address: str = "10.213.7.2"
-
-
-def ip(*arguments: str) -> None:
-    done = subprocess.run(["ip", *arguments], capture_output=True, text=True, timeout=30)
-    if done.returncode:
-        raise PermissionError(f"`ip {' '.join(arguments)}`: {done.stderr.strip()}")
-
-
 @pytest.fixture
-def namespaces() -> Iterator[Namespaces]:
-    missing = [program for program in ("ip", "tc") if shutil.which(program) is None]
-    if missing or os.geteuid() != 0:
-        pytest.skip(f"network namespaces: needs root, `ip` and `tc`; missing: {', '.join(missing) or 'root'}")
-    token = secrets.token_hex(3)
-    camera, node, cable, other = f"nf-c-{token}", f"nf-n-{token}", f"nfc{token}", f"nfn{token}"
-    with contextlib.ExitStack() as stack:
-        try:
-            for name in (camera, node):
-                ip("netns", "add", name)
-                stack.callback(ip, "netns", "del", name)
-            ip("link", "add", cable, "netns", camera, "type", "veth", "peer", "name", other, "netns", node)
-            for name, device, address in ((camera, cable, "10.213.7.1"), (node, other, "10.213.7.2")):
-                ip("-n", name, "addr", "add", f"{address}/24", "dev", device)
-                ip("-n", name, "link", "set", device, "up")
-                ip("-n", name, "link", "set", "lo", "up")
-            limit = ["root", "tbf", "rate", "50mbit", "burst", "64kb", "latency", "200ms"]
-            ip("netns", "exec", camera, "tc", "qdisc", "add", "dev", cable, *limit)
-        except PermissionError as error:
-            pytest.skip(f"network namespaces with `tc tbf` are not permitted here: {error}")
-        yield Namespaces(camera, node)
+def cable() -> Iterator[Cable]:
+    """From a camera to a node; the camera's end sends 50 Mbit/s at most, with 200 ms of buffer."""
+    try:
+        with Network() as network:
+            cable = network.cable("camera", "node")
+            cable.limit("camera", "50mbit")
+            yield cable
+    except NotPermitted as missing:
+        pytest.skip(f"network namespaces with `tc tbf` are not permitted here: {missing}")
 
 
 def test_live_frames_on_a_line_that_the_kernel_limits_are_less_than_half_as_old_as_with_a_large_window(
-    namespaces: Namespaces, tmp_path: Path
+    cable: Cable, tmp_path: Path
 ) -> None:
     node_program, camera_program = tmp_path / "node.py", tmp_path / "camera.py"
     node_program.write_text(textwrap.dedent(NODE))
     camera_program.write_text(textwrap.dedent(CAMERA))
-    host, port = namespaces.node_address, str(free_port())
-    inside = ["ip", "netns", "exec"]
+    host, port = cable.address("node"), "9900"
+    inside = {name: ["ip", "netns", "exec", end.namespace] for name, end in cable.ends.items()}
     node = subprocess.Popen(
-        [*inside, namespaces.node, sys.executable, node_program, host, port],
+        [*inside["node"], sys.executable, node_program, host, port],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -129,7 +98,7 @@ def test_live_frames_on_a_line_that_the_kernel_limits_are_less_than_half_as_old_
         assert node.stdout.readline() == "ready\n"
         medians = []
         for window in (0, 64):
-            film = [*inside, namespaces.camera, sys.executable, camera_program, f"{host}:{port}", str(window)]
+            film = [*inside["camera"], sys.executable, camera_program, f"{host}:{port}", str(window)]
             done = subprocess.run(film, capture_output=True, text=True, timeout=60, env=environment_with({}))
             assert done.returncode == 0, done.stderr
             node.stdin.write("ages\n")

@@ -122,3 +122,30 @@ def test_live_source_does_not_wait_for_a_line_that_is_cut_and_sends_the_newest_w
             assert counts.offered == counts.sent + counts.replaced
     finally:
         sink.close()
+
+
+def test_a_sink_on_a_slow_line_counts_what_it_missed_and_makes_no_frames_late_for_others(node: Node) -> None:
+    modem = Line(rate_bits=2e6, delay_s=0.02, queue_bytes=64 * 1024)  # a twelfth of what the camera sends
+    with Relay(int(node.address.rpartition(":")[2]), Line(), modem) as relay, Sink(relay.address, [UNOBSERVED]) as slow:
+        ages = Ages(node, UNOBSERVED)
+        try:
+            pacer = Pacer(1 / 60)
+            with Source("camera", node.address, tag=UNOBSERVED, window=64) as source:
+                for _ in range(240):
+                    time.sleep(pacer.wait_s(time.monotonic()))
+                    source.send(bytes(50_000))
+                in_time = list(ages.seconds)
+
+                def all_accounted_for() -> bool:
+                    source.send(b"is anything missing before this?")
+                    time.sleep(0.1)
+                    return slow.statistics().arrived + slow.missed == source.statistics().sent
+
+                poll(all_accounted_for, "every frame has arrived or is missed", timeout_s=20)
+                assert slow.missed > 100
+                assert ages.sink.missed <= 10
+        finally:
+            ages.close()
+    assert len(in_time) >= 230
+    assert statistics.median(in_time) < 0.15
+    assert sorted(in_time)[-10] < 0.5

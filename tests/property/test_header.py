@@ -37,6 +37,8 @@ HEADERS = st.builds(
         st.sampled_from([0, FLAG_ADDRESSED]),
         st.sampled_from(PRIORITIES),
     ),
+    sender=U32,
+    count=U32,
 )
 DELIVERIES = st.builds(DeliveryHeader, HEADERS, U64, U64, U64, U64, NAMES)
 PREFIXES = st.sampled_from([b"", b"NF", b"NF\x01", b"NF\x01\x00"])

@@ -49,7 +49,7 @@ def watch(
     connection = dial(zipper, identity=options.identity_of(ca, certificate, key), namespace=namespace)
     stopping = Stopping()
     seen = 0
-    reported_drops = 0
+    reported_drops = reported_missed = 0
     with Sink(connection, tags, dedupe=dedupe) as sink:
         if json:
             say_json({"event": "ready", "zipper": connection.zipper, "tags": [format_tag(t) for t in tags]})
@@ -69,6 +69,9 @@ def watch(
             if sink.dropped > reported_drops:
                 reported_drops = sink.dropped
                 _report_drops(reported_drops, json=json)
+            if sink.missed > reported_missed:
+                reported_missed = sink.missed
+                _report_missed(reported_missed, json=json)
     raise typer.Exit(stopping.exit_code)
 
 
@@ -96,3 +99,10 @@ def _report_drops(dropped: int, *, json: bool) -> None:
         say_json({"event": "dropped", "reason": SINK_SLOW, "count": dropped})
     else:
         say(f"this terminal is too slow: {dropped} frames dropped so far")
+
+
+def _report_missed(missed: int, *, json: bool) -> None:
+    if json:
+        say_json({"event": "missed", "count": missed})
+    else:
+        say(f"{missed} frames were lost on their way here so far; is the line too slow?")

@@ -18,7 +18,8 @@ offset size field          meaning
 48     4    part           u32, number of this frame among those emitted for one input; 0 at the source
 52     4    flags          u32, bit 0: emitted by a function; bit 1: addressed, the origin in the key is the
                            addressee; bits 2 and 3: priority, 0 normal, 1 high, 2 low; other bits 0
-56     8    reserved       0
+56     4    sender         u32, chosen at random by the program that publishes frames; 0: it does not count them
+60     4    count          u32, number of the frame among those with this tag that the sender published, from 1 on
 ====== ==== ============== ==========================================================
 """
 
@@ -46,9 +47,13 @@ _PRIORITY_SHIFT = 2
 _PRIORITY_MASK = 3 << _PRIORITY_SHIFT
 _KNOWN_FLAGS = FLAG_EMITTED | FLAG_ADDRESSED | _PRIORITY_MASK
 
-_LAYOUT = struct.Struct("<2sBBIQQQQQIIQ")
+_LAYOUT = struct.Struct("<2sBBIQQQQQIIII")
 assert _LAYOUT.size == HEADER_BYTES
+# Tag, sender and count alone.
+_COUNTED = struct.Struct("<4xI48xII")
+assert _COUNTED.size == HEADER_BYTES
 _MAX_NS = 2**64 - 1
+MAX_COUNT = 2**32 - 1
 
 
 class Header(msgspec.Struct, frozen=True, gc=False):
@@ -65,6 +70,9 @@ class Header(msgspec.Struct, frozen=True, gc=False):
         hops: number of functions passed.
         part: number among the frames emitted for one input.
         flags: bit set, see `FLAG_EMITTED`, `FLAG_ADDRESSED` and `flags_of`.
+        sender: of the program that published it; 0: not said.
+        count: number among the frames with this tag that the sender published; a receiver that finds one missing knows
+            that it was lost on the way.
     """
 
     tag: int
@@ -76,6 +84,8 @@ class Header(msgspec.Struct, frozen=True, gc=False):
     hops: int = 0
     part: int = 0
     flags: int = 0
+    sender: int = 0
+    count: int = 0
 
     @property
     def priority(self) -> Priority:
@@ -91,11 +101,11 @@ class Header(msgspec.Struct, frozen=True, gc=False):
         """Whether the origin in the key is the source that is meant, rather than the one where the data began."""
         return bool(self.flags & FLAG_ADDRESSED)
 
-    def encode(self, sent_ns: int | None = None) -> bytes:
+    def encode(self, sent_ns: int | None = None, count: int | None = None) -> bytes:
         """The 64 bytes. Raises struct.error when a field does not fit, which is a defect of the caller.
 
         Args:
-            sent_ns: in place of the header's own.
+            sent_ns, count: in place of the header's own.
         """
         return _LAYOUT.pack(
             MAGIC,
@@ -109,11 +119,20 @@ class Header(msgspec.Struct, frozen=True, gc=False):
             self.deadline_ns,
             self.part,
             self.flags,
-            0,
+            self.sender,
+            self.count if count is None else count,
         )
 
     def emitted(
-        self, tag: int, part: int, sent_ns: int, *, priority: Priority = "normal", is_addressed: bool = False
+        self,
+        tag: int,
+        part: int,
+        sent_ns: int,
+        *,
+        priority: Priority = "normal",
+        is_addressed: bool = False,
+        sender: int = 0,
+        count: int = 0,
     ) -> Header:
         """The header of a frame that a function emits while it handles the frame with this header.
 
@@ -122,6 +141,7 @@ class Header(msgspec.Struct, frozen=True, gc=False):
         Args:
             priority: of the function's frames, whatever that of this one is.
             is_addressed: the function chose the origin.
+            sender, count: of the instance that emits.
         """
         flags = (self.flags & ~_PRIORITY_MASK) | flags_of(priority) | FLAG_EMITTED
         return Header(
@@ -134,6 +154,8 @@ class Header(msgspec.Struct, frozen=True, gc=False):
             hops=self.hops + 1,
             part=part,
             flags=flags | (FLAG_ADDRESSED if is_addressed else 0),
+            sender=sender,
+            count=count,
         )
 
 
@@ -155,13 +177,15 @@ def decode_header(data: bytes) -> Header:
     """
     if len(data) != HEADER_BYTES:
         raise RemoteProtocolError(f"header: got {len(data)} bytes, expected {HEADER_BYTES}")
-    magic, version, hops, tag, stream, sequence, captured, sent, deadline, part, flags, reserved = _LAYOUT.unpack(data)
+    magic, version, hops, tag, stream, sequence, captured, sent, deadline, part, flags, sender, count = _LAYOUT.unpack(
+        data
+    )
     if magic != MAGIC:
         raise RemoteProtocolError(f"header: got magic {magic!r}, expected {MAGIC!r}")
     if version != HEADER_VERSION:
         raise RemoteProtocolError(f"header: got version {version}, expected {HEADER_VERSION}; update the older side")
-    if flags & ~_KNOWN_FLAGS or flags & _PRIORITY_MASK == _PRIORITY_MASK or reserved:
-        raise RemoteProtocolError(f"header: reserved bits are set (flags {flags:#x}, reserved {reserved:#x})")
+    if flags & ~_KNOWN_FLAGS or flags & _PRIORITY_MASK == _PRIORITY_MASK:
+        raise RemoteProtocolError(f"header: reserved bits are set (flags {flags:#x})")
     return Header(
         tag=tag,
         stream=stream,
@@ -172,4 +196,11 @@ def decode_header(data: bytes) -> Header:
         hops=hops,
         part=part,
         flags=flags,
+        sender=sender,
+        count=count,
     )
+
+
+def counted(data: bytes) -> tuple[int, int, int]:
+    """(tag, sender, count) of an encoded header, without a look at the rest; zeros when it is none."""
+    return _COUNTED.unpack(data) if len(data) == HEADER_BYTES else (0, 0, 0)

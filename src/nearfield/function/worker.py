@@ -6,11 +6,13 @@ several frames at a time; one more reports twice a second.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import secrets
 import threading
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from nearfield.clock import Clock, SystemClock
@@ -36,7 +38,7 @@ from nearfield.frame.control import (
     encode,
 )
 from nearfield.frame.delivery import DeliveryHeader, decode_delivery
-from nearfield.frame.header import later
+from nearfield.frame.header import MAX_COUNT, later
 from nearfield.function.concurrency import handle_in_order
 from nearfield.function.context import Context, Emission
 from nearfield.function.handled import Arrived, Handled, failure_reason
@@ -125,6 +127,8 @@ class Worker:
         self._must_join = threading.Event()
         self._refused: RefusedError | None = None
         self._completed = self._failed = self._dropped = self._emitted = 0
+        self._sender = secrets.randbits(32) or 1
+        self._counts: defaultdict[int, Iterator[int]] = defaultdict(itertools.count)  # by tag
         self._warn = RepeatedWarning(_log)
         # One priority for all results, and for the reports, which must not overtake the results they speak of.
         self._frame_lane, self._report_lane = FRAME_LANES[settings.priority], REPORT_LANES[settings.priority]
@@ -377,6 +381,7 @@ class Worker:
     def _add(self, delivery: DeliveryHeader, emissions: Sequence[Emission], took_ns: int) -> None:
         connection = self._connection
         sent_ns = later(delivery.header.sent_ns, took_ns)
+        counts = self._counts
         for part, emission in enumerate(emissions):
             header = delivery.header.emitted(
                 emission.tag,
@@ -384,6 +389,8 @@ class Worker:
                 sent_ns,
                 priority=self.settings.priority,
                 is_addressed=emission.to is not None,
+                sender=self._sender,
+                count=next(counts[emission.tag]) % MAX_COUNT + 1,
             )
             origin = emission.to or delivery.origin
             key = keys.frame(connection.namespace, emission.tag, connection.zipper, origin, self.settings.function)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from types import TracebackType
@@ -12,8 +13,10 @@ from typing import Self
 from nearfield.clock import Clock, SystemClock
 from nearfield.errors import RemoteProtocolError, UsageError
 from nearfield.frame import Frame, keys, parse_tag, read_frame
+from nearfield.frame.header import counted
 from nearfield.queues import Mailbox, QueueClosed
 from nearfield.sink.duplicates import Duplicates
+from nearfield.sink.missing import Missing
 from nearfield.sink.statistics import SINK_SLOW, SinkStatistics
 from nearfield.telemetry import RepeatedWarning
 from nearfield.transport import DEFAULT_ZIPPER, Connection, Message, Payload, as_connection
@@ -57,6 +60,8 @@ class Sink:
         self.tags = tuple(dict.fromkeys(map(parse_tag, tags)))
         self._arrived = self._received = self._duplicate = self._malformed = 0
         self._duplicates = Duplicates() if dedupe else None
+        self._missing = Missing()
+        self._lock = threading.Lock()
         self._connection = connection = as_connection(zipper, namespace=namespace)
         self._clock = clock or SystemClock()
         self._mailbox: Mailbox[tuple[str, Payload, bytes]] = Mailbox(queue)
@@ -69,6 +74,11 @@ class Sink:
     def dropped(self) -> int:
         """Frames that were lost because this sink was too slow."""
         return self._mailbox.dropped
+
+    @property
+    def missed(self) -> int:
+        """Frames that were sent and did not reach this sink."""
+        return self._missing.frames
 
     @property
     def malformed(self) -> int:
@@ -88,6 +98,7 @@ class Sink:
             dropped={SINK_SLOW: self._mailbox.dropped} if self._mailbox.dropped else {},
             duplicates=self._duplicate,
             malformed=self._malformed,
+            missed=self._missing.frames,
         )
 
     def receive(self, timeout_s: float | None = None) -> Frame | None:
@@ -134,7 +145,10 @@ class Sink:
         self.close()
 
     def _on_frames(self, key: str, messages: Sequence[Message]) -> None:
-        self._arrived += len(messages)
+        with self._lock:
+            self._arrived += len(messages)
+            for _, attachment in messages:
+                self._missing.note(*counted(attachment))
         self._mailbox.put_all([(key, payload, attachment) for payload, attachment in messages])
 
     def _parse(self, key: str, payload: Payload, attachment: bytes) -> Frame | None:

@@ -19,6 +19,8 @@ class SinkStatistics:
         dropped: by reason; the only one is "sink-slow".
         duplicates: frames left out because they came before (`dedupe`).
         malformed: messages that were no frames.
+        missed: frames that were sent after the first one came, and did not reach this process: lost on a line that was
+            full or cut, or while a connection moved. Only of senders that count their frames, as all of ours do.
     """
 
     arrived: int
@@ -27,3 +29,4 @@ class SinkStatistics:
     dropped: dict[str, int]
     duplicates: int
     malformed: int
+    missed: int = 0

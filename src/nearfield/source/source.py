@@ -25,7 +25,7 @@ from nearfield.frame import (
     parse_tag,
 )
 from nearfield.frame.control import MAX_WINDOW, Ack, Hello, decode
-from nearfield.frame.header import later
+from nearfield.frame.header import MAX_COUNT, later
 from nearfield.source.allowance import Allowance, Fence
 from nearfield.source.linger import Linger
 from nearfield.source.results import Results
@@ -98,6 +98,8 @@ class Source:
         self._adapts = mode == "live" and window is None
         self._allowance, self._fence = Allowance(), Fence()
         self.stream = secrets.randbits(63)
+        self._sender = secrets.randbits(32) or 1
+        self._counts: dict[int, int] = {}
         self._clock = clock or SystemClock()
         self._lock = threading.Lock()
         self._room = threading.Condition(self._lock)  # for `send`, `flush`
@@ -170,6 +172,7 @@ class Source:
                 sent_ns=now_ns,
                 deadline_ns=deadline_ns,
                 flags=self._flags,
+                sender=self._sender,
             )
             self._next_sequence += 1
             self._offered += 1
@@ -320,7 +323,9 @@ class Source:
 
     def _depart(self, frame: Outgoing) -> None:
         self._sent += 1
-        if frame.header.tag in self._observed:
+        tag = frame.header.tag
+        frame.count = self._counts[tag] = self._counts.get(tag, 0) % MAX_COUNT + 1
+        if tag in self._observed:
             self._window.add(frame, self._clock.monotonic_ns())
         elif self._adapts:
             self._fence.add(len(frame.payload))
@@ -396,7 +401,7 @@ class Source:
             header = frame.header
             # The frame may have waited here, and zippers take the time between capture and sending for its age. The
             # wait is measured by itself, since the wall clock may have been set meanwhile.
-            attachment = header.encode(later(header.sent_ns, now_ns - frame.offered_ns))
+            attachment = header.encode(later(header.sent_ns, now_ns - frame.offered_ns), frame.count)
             key = keys.frame(connection.namespace, header.tag, connection.zipper, self.name)
             by_key.setdefault(key, []).append((frame.payload, attachment))
         for key, messages in by_key.items():

@@ -14,17 +14,19 @@ RESEND_AFTER_NS = 1_000_000_000
 RESEND_AFTER_MAX_NS = 8_000_000_000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Outgoing:
     """A frame that the source keeps until it is released.
 
     Attributes:
         offered_ns: monotonic, when the program gave it, which is the header's `sent_ns` on the wall clock.
+        count: among those sent with its tag; set when it is sent for the first time.
     """
 
     header: Header
     payload: bytes
     offered_ns: int = 0
+    count: int = 0
 
 
 @dataclass(slots=True)

@@ -13,6 +13,7 @@ from nearfield.frame import keys
 from nearfield.frame.control import PROTOCOL_VERSION, Hello, decode
 from nearfield.transport.address import Address
 from nearfield.transport.certificates import Identity
+from nearfield.transport.homing import STEADY_S, Homing
 from nearfield.transport.session import Handle, Lane, Payload, Session, open_client
 
 _log = logging.getLogger(__name__)
@@ -20,6 +21,8 @@ _log = logging.getLogger(__name__)
 # The zipper says its state once a second; three missed ones mean that it cannot be heard.
 SILENCE_S = 3.0
 GREETING_PAUSE_S = 0.05
+# An address that does not answer is given up after 1.5 s.
+CLOSE_TIMEOUT_S = 2.0
 
 StateCallback = Callable[[Hello, bool], None]
 """Called with the zipper's state, and whether what was sent and not confirmed may be lost: it is another zipper, or
@@ -31,13 +34,25 @@ class Connection:
     """One session, and what its zipper last said.
 
     The session reconnects by itself, to another zipper when several addresses were given and the present one is gone;
-    the connection follows: it learns who that is, and tells its watchers.
+    the connection follows: it learns who that is, and tells its watchers. When the first address has answered without
+    a break for some seconds, it goes back there.
+
+    Args:
+        reopen: opens a session to the first of some addresses that answers, or raises `TransportError`; None: it stays
+            where it is.
 
     Attributes:
         session: for publishing and subscribing; the same for good.
     """
 
-    def __init__(self, session: Session, hello: Hello, namespace: str, addresses: Sequence[Address]) -> None:
+    def __init__(
+        self,
+        session: Session,
+        hello: Hello,
+        namespace: str,
+        addresses: Sequence[Address],
+        reopen: Callable[[Sequence[Address]], Session] | None = None,
+    ) -> None:
         self.session = session
         self.namespace = namespace
         self.addresses = tuple(addresses)
@@ -51,6 +66,11 @@ class Connection:
         self._closed = threading.Event()
         self._subscription: Handle = session.subscribe(keys.state(namespace, hello.zipper), self._on_state)
         self._router_watch: Handle = session.watch_routers(self._on_router)
+        self._home: str | None = None
+        self._homing: threading.Thread | None = None
+        if reopen is not None and len(self.addresses) > 1:
+            self._homing = threading.Thread(target=self._keep_home, args=(reopen,), name="homing", daemon=True)
+            self._homing.start()
 
     @property
     def zipper(self) -> str:
@@ -93,8 +113,10 @@ class Connection:
             self.close()
 
     def close(self) -> None:
-        """End it for all its users. Idempotent."""
+        """End it for all its users. Idempotent. Waits for an attempt to go back that is just being made, up to 2 s."""
         self._closed.set()
+        if self._homing is not None:
+            self._homing.join(CLOSE_TIMEOUT_S)
         self._router_watch.close()
         self._subscription.close()
         self.session.close()
@@ -149,13 +171,65 @@ class Connection:
             return
         former, left = self.zipper, None
         if hello.zipper != former:
-            _log.warning("zipper `%s` is gone; going on with zipper `%s`", former, hello.zipper)
+            _log.warning("left zipper `%s`; going on with zipper `%s`", former, hello.zipper)
             left = self._subscription
             self._subscription = self.session.subscribe(keys.state(self.namespace, hello.zipper), self._on_state)
         with self._telling:
             self._tell(hello, is_new=True)
         if left is not None:
             left.close()
+
+    # ---- going back
+
+    def _keep_home(self, reopen: Callable[[Sequence[Address]], Session]) -> None:
+        """Look after the first address for as long as this connection is at another."""
+        homing = Homing()
+        while not self._closed.wait(homing.wait_s):
+            if self._home in self.session.router_ids():
+                continue
+            homing.is_away(time.monotonic())
+            try:
+                if self._go_home(reopen):
+                    homing.returned(time.monotonic())
+            except (TransportError, RemoteProtocolError) as error:
+                _log.debug("not back at %s: %s", self.addresses[0], error)
+
+    def _go_home(self, reopen: Callable[[Sequence[Address]], Session]) -> bool:
+        """Move to the first address, if that is another zipper and steady. Takes `STEADY_S`."""
+        with reopen(self.addresses[:1]) as probe:
+            (router, *_) = probe.router_ids() or [""]
+            if router in self.session.router_ids():
+                self._home = router  # here already
+                return False
+            if not router or not self._is_steady(probe, router):
+                return False
+        # One that knows all the addresses, for the next time that the first is gone.
+        fresh = reopen(self.addresses)
+        try:
+            hello = _ask_for_state(fresh, self.namespace, router) if router in fresh.router_ids() else None
+            if hello is None or hello.protocol != PROTOCOL_VERSION or self._closed.is_set():
+                fresh.close()
+                return False
+            self.session.move_to(fresh)
+        except BaseException:
+            fresh.close()
+            raise
+        self._home = router
+        self._adopt(hello)
+        return True
+
+    def _is_steady(self, probe: Session, router: str) -> bool:
+        """Whether the zipper that a session is connected to answers for `STEADY_S`, as one and the same incarnation."""
+        epochs = set()
+        give_up_at = time.monotonic() + STEADY_S
+        while time.monotonic() < give_up_at:
+            hello = _ask_for_state(probe, self.namespace, router)
+            if hello is None or hello.protocol != PROTOCOL_VERSION:
+                return False
+            epochs.add(hello.epoch)
+            if self._closed.wait(STEADY_S / 5) or len(epochs) > 1 or router not in probe.router_ids():
+                return False
+        return True
 
 
 def connect(
@@ -185,7 +259,7 @@ def connect(
                 where=where,
                 hint="update the older side",
             )
-        return Connection(session, hello, namespace, addresses)
+        return Connection(session, hello, namespace, addresses, lambda some: open_client(some, identity, timeout_s=0))
     except BaseException:
         session.close()
         raise

@@ -12,6 +12,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -105,8 +106,12 @@ class Handle:
                 undeclare()
 
 
-Declaration = Callable[[zenoh.Session], Callable[[], object]]
-"""Declares something on a session, and returns what undeclares it."""
+@dataclass(slots=True, eq=False)
+class _Declared:
+    """Something declared on a session, and how to declare it on another."""
+
+    declare: Callable[[zenoh.Session], Callable[[], object]]
+    undeclare: Callable[[], object]
 
 
 class Session:
@@ -116,9 +121,9 @@ class Session:
         self._session = session
         self._is_client = is_client
         self._closing = threading.Lock()
-        # Guards the session's replacement, and what is declared on it: each with what undeclares it.
-        self._declaring = threading.RLock()
-        self._declared: dict[Declaration, Callable[[], object]] = {}
+        # Guards the session's replacement by another one, and what is declared on it.
+        self._replacing = threading.RLock()
+        self._declared: set[_Declared] = set()
         self._is_reopening = False
 
     @property
@@ -298,10 +303,9 @@ class Session:
         def on_sample(sample: zenoh.Sample) -> None:
             callback(str(sample.key_expr), sample.kind == zenoh.SampleKind.PUT)
 
-        def declare(session: zenoh.Session) -> Callable[[], object]:
-            return session.liveliness().declare_subscriber(key, on_sample, history=True).undeclare
-
-        return self._declare(declare)
+        return self._declare(
+            lambda session: session.liveliness().declare_subscriber(key, on_sample, history=True).undeclare
+        )
 
     def reopen(self, settings: Mapping[str, Any], *, timeout_s: float = 5.0) -> None:
         """Close, and open again with other settings; all that was declared is declared anew. Blocks until then.
@@ -316,24 +320,50 @@ class Session:
             TransportError: it cannot be opened with these settings; it stays closed.
         """
         config = _config(settings)
-        with self._declaring:
+        with self._replacing:
             self._is_reopening = True
             try:
                 self.close()
                 self._session = _open_in_time(config, timeout_s)
-                for declaration in self._declared:
-                    self._declared[declaration] = declaration(self._session)
+                for declared in self._declared:
+                    declared.undeclare = declared.declare(self._session)
             finally:
                 self._is_reopening = False
 
-    def _declare(self, declaration: Declaration) -> Handle:
-        with self._declaring:
-            self._declared[declaration] = declaration(self._session)
-        return Handle(lambda: self._undeclare(declaration))
+    def move_to(self, other: Session) -> None:
+        """Go on with the connection of `other`, a session just opened, which is used up by it. Blocks for a round trip.
 
-    def _undeclare(self, declaration: Declaration) -> None:
-        with self._declaring:
-            undeclare = self._declared.pop(declaration)
+        What was subscribed, announced and watched here is so there before the connection so far ends, so that nothing
+        is missed; messages that come over both come twice. What is on its way out may be lost.
+
+        Raises:
+            TransportError: one of the two is closed; this session goes on as it was.
+        """
+        with self._replacing:
+            if self._session.is_closed():
+                raise TransportError("cannot move: the session is closed")
+            try:
+                there = [(declared, declared.declare(other._session)) for declared in self._declared]
+            except zenoh.ZError as error:
+                raise TransportError(f"cannot move: {error}") from error
+            for declared, undeclare in there:
+                declared.undeclare = undeclare
+            former, self._session = self._session, other._session
+        with contextlib.suppress(zenoh.ZError):  # whatever becomes of the former one, we are there
+            self._settle()
+            former.close()  # type: ignore[no-untyped-call]
+
+    def _declare(self, declare: Callable[[zenoh.Session], Callable[[], object]]) -> Handle:
+        """Declare something now, and again on whatever takes this session's place."""
+        with self._replacing:
+            declared = _Declared(declare, declare(self._session))
+            self._declared.add(declared)
+        return Handle(lambda: self._undeclare(declared))
+
+    def _undeclare(self, declared: _Declared) -> None:
+        with self._replacing:
+            self._declared.discard(declared)
+            undeclare = declared.undeclare
         undeclare()
 
     def _settle(self) -> None:
@@ -347,7 +377,7 @@ class Session:
 
     def close(self) -> None:
         """End the session and all that was declared on it. Idempotent."""
-        with self._closing:
+        with self._closing, self._replacing:
             if not self._session.is_closed():
                 self._session.close()  # type: ignore[no-untyped-call]
 

@@ -14,12 +14,16 @@ from nearfield.transport.certificates import Identity
 LEASE_MS = 2_000
 # A session that cannot be opened within this time is tried again, or at the next address.
 OPEN_TIMEOUT_MS = 1_500
-# How long a full queue towards one peer may hold up the router before that peer is cut off; zenoh's default is 5 s.
-WAIT_BEFORE_CLOSE_US = 500_000
-# How long a frame waits for the one before it to get into the queue, else it is lost. zenoh's default of 1 ms loses up
-# to 1 % of small frames on a busy two-core machine, 5 ms still some, 20 ms next to none. The time above bounds what a
-# frozen peer costs.
+# A peer whose line takes nothing for so long is cut off, with all that is on its way to it, and a slow line must not
+# come to that. With 500 ms, one that loses 2 % of its packets was cut off every few seconds by frames of 100 KB, and a
+# fifth of the small ones beside them was lost; with 2 s and 5 s, never. With 5 s, a zipper took up to 3.5 s to end.
+WAIT_BEFORE_CLOSE_US = 2_000_000
+# How long a frame waits for the one before it to get into the queue of a link, else it is lost. zenoh's default of 1 ms
+# loses up to 1.5 % of small frames on a busy two-core machine, 5 ms up to 0.8 %, 10 ms next to none. A client holds up
+# nobody but itself. In a zipper each frame for a line that is full holds up those behind it for so long, for all: with
+# 50 ms, a sink on a slow line made frames for others 1 s late.
 WAIT_BEFORE_DROP_US = 50_000
+ROUTER_WAIT_BEFORE_DROP_US = 10_000
 # zenoh drops larger messages without a word, so this must exceed every payload limit that we check ourselves.
 MAX_MESSAGE_BYTES = 256 * 1024 * 1024
 
@@ -39,6 +43,7 @@ def router_settings(
     settings = _shared(identity)
     settings |= {
         "mode": "router",
+        "transport/link/tx/queue/congestion_control/drop/wait_before_drop": ROUTER_WAIT_BEFORE_DROP_US,
         "listen/endpoints": list(listen),
         "listen/exit_on_failure": True,
         "connect/endpoints": list(peers),
@@ -62,6 +67,7 @@ def client_settings(endpoints: Sequence[str], identity: Identity) -> dict[str, A
     settings = _shared(identity)
     settings |= {
         "mode": "client",
+        "transport/link/tx/queue/congestion_control/drop/wait_before_drop": WAIT_BEFORE_DROP_US,
         "connect/endpoints": list(endpoints),
         # Anything but 0 never reaches the second endpoint; the caller repeats.
         "connect/timeout_ms": 0,
@@ -82,7 +88,6 @@ def _shared(identity: Identity) -> dict[str, Any]:
         "transport/link/protocols": ["quic", "tls"],
         "transport/link/tx/lease": LEASE_MS,
         "transport/link/tx/queue/congestion_control/block/wait_before_close": WAIT_BEFORE_CLOSE_US,
-        "transport/link/tx/queue/congestion_control/drop/wait_before_drop": WAIT_BEFORE_DROP_US,
         "transport/link/rx/max_message_size": MAX_MESSAGE_BYTES,
         "transport/link/tls/root_ca_certificate": str(identity.ca_pem_path),
         "transport/link/tls/enable_mtls": True,

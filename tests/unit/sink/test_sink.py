@@ -7,13 +7,17 @@ import threading
 from collections.abc import Callable
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from nearfield.clock import ManualClock
 from nearfield.errors import TransportError, UsageError
 from nearfield.frame import Frame, Header
+from nearfield.frame.header import MAX_COUNT
 from nearfield.sink import AsyncSink, Sink, SinkStatistics
 from nearfield.sink.duplicates import Duplicates, identity_of
+from nearfield.sink.missing import REMEMBERED_SENDERS, Missing
 from tests.doubles import MemoryZipper
 
 HEADER = Header(tag=0x11, stream=1, sequence=3, captured_ns=1_000, sent_ns=2_000)
@@ -129,6 +133,54 @@ def test_what_is_remembered_of_frames_is_bounded() -> None:
     assert duplicates.is_new(frames[4])
     assert not duplicates.is_new(frames[1])  # seen lately, so remembered for longer
     assert duplicates.is_new(frames[0])  # forgotten
+
+
+def test_frames_that_were_sent_and_did_not_come_are_counted_apart_from_those_the_sink_was_too_slow_for() -> None:
+    zipper = MemoryZipper.observing()
+    with Sink(zipper.connection, queue=1) as sink:
+        for count in (3, 4, 7, 7, 6, 9):  # 5 and 8 are missing; 6 came late, and 7 twice
+            zipper.session.deliver(KEY, b"", replace(HEADER, sender=1, count=count).encode())
+        zipper.session.deliver(KEY, b"", HEADER.encode())  # of one that does not count
+        zipper.session.deliver(KEY, b"", b"broken")
+        assert sink.missed == sink.statistics().missed == 2
+        assert sink.statistics().dropped == {"sink-slow": 7}
+
+
+def test_each_sender_and_tag_is_counted_by_itself() -> None:
+    missing = Missing()
+    for tag, sender, count in ((1, 1, 1), (1, 2, 10), (2, 1, 5), (1, 1, 2), (2, 1, 6), (1, 2, 12)):
+        missing.note(tag, sender, count)
+    assert missing.frames == 1
+
+
+def test_a_sender_that_counts_to_the_end_begins_anew() -> None:
+    missing = Missing()
+    for count in (MAX_COUNT - 1, MAX_COUNT, 1, 2, 4):
+        missing.note(1, 1, count)
+    assert missing.frames == 1
+
+
+@given(st.permutations(range(1, 12)), st.sets(st.integers(2, 11)))
+def test_whatever_the_order_what_is_missing_in_the_end_is_what_never_came(order: list[int], lost: set[int]) -> None:
+    missing = Missing()
+    missing.note(1, 1, 1)
+    came = [count for count in order if count not in lost]
+    for count in came:
+        missing.note(1, 1, count)
+    assert missing.frames == len([count for count in lost if count < max(came)])
+
+
+def test_what_is_remembered_of_missing_frames_is_bounded() -> None:
+    missing = Missing()
+    for sender in range(1, REMEMBERED_SENDERS + 10):
+        missing.note(1, sender, 1)
+    missing.note(1, sender, 1_000_000)
+    assert missing.frames == 999_998
+    missing.note(1, sender, 2)  # too long ago
+    missing.note(1, sender, 999_999)
+    assert missing.frames == 999_997
+    missing.note(1, 1, 500)  # forgotten, so it is the first
+    assert missing.frames == 999_997
 
 
 def test_time_limit_counts_once_however_many_messages_are_left_out() -> None:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from nearfield.errors import RefusedError, RemoteProtocolError
+from nearfield.errors import RefusedError, RemoteProtocolError, TransportError
 from nearfield.frame import keys
 from nearfield.frame.control import Hello, encode
-from nearfield.transport import Address, connect
+from nearfield.transport import Address, Connection, connect
+from nearfield.transport.homing import LOOK_S, SETTLED_AFTER_S, Homing
 from tests.doubles import MemorySession, MemoryZipper, hello
 
 HELLO = keys.hello("default", "router")
@@ -62,7 +64,7 @@ def test_connection_follows_its_session_to_another_zipper(caplog: pytest.LogCapt
     zipper.move("line-2", [0x11], epoch=9)
     assert (zipper.connection.zipper, zipper.connection.state.epoch) == ("line-2", 9)
     assert told == [("line-2", [0x11], True)]
-    assert caplog.messages == ["zipper `line-1` is gone; going on with zipper `line-2`"]
+    assert caplog.messages == ["left zipper `line-1`; going on with zipper `line-2`"]
     zipper.say([0x12], epoch=9)
     # In a mesh the former one is still heard; it is not ours any more.
     zipper.session.deliver(keys.state("default", "line-1"), encode(hello([0x13], 5)))
@@ -122,6 +124,101 @@ def test_closed_connection_stops_greeting(eventually: Callable[..., None]) -> No
     zipper.connection.close()
     eventually(lambda: not any(thread.name == "greeting" for thread in threading.enumerate()), "no thread left")
     assert zipper.session.router_watches == []
+
+
+# ---- going back
+
+
+class Homecoming:
+    """A connection at `backup`, the second of its two addresses; the first is `home`, once that answers."""
+
+    def __init__(self) -> None:
+        self.session = MemorySession(routers=["backup"])
+        self.home: MemorySession | None = None
+        self.opened: list[int] = []
+        self.connection = Connection(
+            cast(Any, self.session), hello([0x10], 5, "backup"), "default", [ADDRESS, ADDRESS], cast(Any, self.reopen)
+        )
+
+    def reopen(self, addresses: Sequence[Address]) -> MemorySession:
+        self.opened.append(len(addresses))
+        if self.home is None:
+            raise TransportError("no answer")
+        return MemorySession(routers=list(self.home.routers), answers=self.home.answers)
+
+    def answer(self, *epochs: int, router: str = "home") -> None:
+        """From now on the first address answers: with these epochs, and with the last of them for good."""
+        left = list(epochs)
+        answer = lambda _: encode(hello([0x11], left.pop(0) if len(left) > 1 else left[0], "home"))  # noqa: E731
+        self.home = MemorySession(routers=[router], answers={keys.hello("default", router): answer})
+
+
+@pytest.fixture
+def homecoming(monkeypatch: pytest.MonkeyPatch) -> Iterator[Homecoming]:
+    monkeypatch.setattr("nearfield.transport.connection.STEADY_S", 0.05)
+    monkeypatch.setattr("nearfield.transport.connection.Homing", lambda: Homing(wait_s=0.02))
+    homecoming = Homecoming()
+    yield homecoming
+    homecoming.connection.close()
+    assert not any(thread.name == "homing" for thread in threading.enumerate())
+
+
+def test_connection_goes_back_to_its_first_address_and_tells_so(
+    homecoming: Homecoming, eventually: Callable[..., None], caplog: pytest.LogCaptureFixture
+) -> None:
+    told: list[tuple[str, bool]] = []
+    homecoming.connection.watch(lambda state, is_new: told.append((state.zipper, is_new)))
+    eventually(lambda: len(homecoming.opened) > 2, "looks again and again")
+    assert told == []
+    homecoming.answer(7)
+    eventually(lambda: told, "went back")
+    assert told == [("home", True)]
+    assert homecoming.connection.zipper == "home"
+    assert homecoming.session.router_ids() == ["home"]
+    assert keys.state("default", "home") in [key for key, _ in homecoming.session.subscriptions]
+    assert caplog.messages == ["left zipper `backup`; going on with zipper `home`"]
+    looks = len(homecoming.opened)
+    time.sleep(0.1)
+    assert len(homecoming.opened) == looks, "who is home does not look any more"
+
+
+def test_connection_does_not_go_back_to_a_zipper_that_restarts_meanwhile(
+    homecoming: Homecoming, eventually: Callable[..., None]
+) -> None:
+    homecoming.answer(1, 2, 3, 4, 5, 6)
+    eventually(lambda: homecoming.connection.zipper == "home", "went back when it was steady")
+    assert homecoming.connection.state.epoch == 6
+
+
+def test_connection_whose_first_address_is_where_it_is_stays(
+    homecoming: Homecoming, eventually: Callable[..., None]
+) -> None:
+    homecoming.answer(5, router="backup")
+    eventually(lambda: homecoming.opened, "looks once")
+    looks = len(homecoming.opened)
+    time.sleep(0.1)
+    assert (len(homecoming.opened) - looks, homecoming.connection.zipper) == (0, "backup")
+
+
+def test_connection_to_one_address_never_looks_elsewhere() -> None:
+    session = MemorySession()
+    connection = Connection(cast(Any, session), hello([], 5), "default", [ADDRESS], cast(Any, None))
+    assert not any(thread.name == "homing" for thread in threading.enumerate())
+    connection.close()
+
+
+def test_who_is_driven_away_again_soon_waits_longer_each_time() -> None:
+    homing, now_s, waits = Homing(), 0.0, []
+    for _ in range(8):
+        homing.returned(now_s)
+        now_s += 10
+        homing.is_away(now_s)
+        homing.is_away(now_s + 5)  # still: that is no other time
+        waits.append(homing.wait_s)
+    assert waits == [10, 20, 40, 80, 160, 320, 320, 320]
+    homing.returned(now_s)
+    homing.is_away(now_s + SETTLED_AFTER_S + 1)
+    assert homing.wait_s == LOOK_S
 
 
 def test_watcher_that_is_taken_off_is_not_told_any_more() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,12 @@ from typing import Any
 import pytest
 import yaml
 
-from nearfield import Sink, Source
+from nearfield import Sink, Source, StreamFunction
 from nearfield.frame import Header, keys
 from nearfield.frame.control import Capacity, encode
 from nearfield.frame.delivery import DeliveryHeader
 from nearfield.transport import Lane
+from nearfield.transport.homing import Homing
 from tests.processes import UPPERCASE, Commands, Node, free_port, poll
 
 TEXT, RESULT = 0x10, 0x11
@@ -105,6 +107,7 @@ def texts(sink: Sink, count: int) -> list[bytes]:
     received = []
     while len(received) < count and (frame := sink.receive(20)) is not None:
         received.append(frame.payload)
+    assert len(received) == count, f"got {len(received)} of {count}; {sink.statistics()}"
     return received
 
 
@@ -204,18 +207,19 @@ def test_three_zippers_in_a_full_mesh_handle_each_frame_once(mesh: MakeMesh, tmp
     three.until_linked("north", "south", "west")
     for name in ("south", "west"):
         three.until_offered("north", by=name)
-    with Sink(three["west"].address, [RESULT]) as sink:
+    with Sink(three["west"].address, [RESULT], dedupe=True) as sink:
         send(three["north"].address, 60, "cam-1")
         send(three["south"].address, 60, "cam-2")
-        received = texts(sink, 120)
-        assert sorted(received) == sorted([b"TEXT %d" % n for n in range(60)] * 2)
+        assert sorted(texts(sink, 120)) == sorted([b"TEXT %d" % n for n in range(60)] * 2)
         assert sink.receive(0.3) is None
-    for name, count in (("north", 60), ("south", 60)):
-        three[name].until_settled("upper", count)
-    # Each frame was handed on once at most: what came from peers is what was handed on, and each ended in one place.
-    assert three.total("forwarded") == three.total("from_peers") >= 60
-    assert three.total("completed") == 120 + three.total("from_peers")
-    assert three["north"].group("upper")["forwarded"] == 60
+    for name in ("north", "south"):
+        three[name].until_settled("upper", 60)
+    # Each frame was handed on once at most: what came from peers ended where it came to. One that a busy machine loses
+    # on the way is handed on anew, and counted as such.
+    poll(lambda: three.total("completed") == 120 + three.total("from_peers"), "every frame ended in one place")
+    forwarded, from_peers = three.total("forwarded"), three.total("from_peers")
+    assert forwarded - three.total("redelivered") <= from_peers <= forwarded
+    assert three["north"].group("upper")["forwarded"] >= 60
     for name in ("south", "west"):
         assert three[name].group("upper")["from_peers"] > 0
 
@@ -252,3 +256,43 @@ def test_messages_between_zippers_that_are_meant_ill_are_refused(mesh: MakeMesh)
     north.serve.says("report of a peer refused: report message: ")
     north.serve.says("frame of a peer refused: delivery: got 0 bytes")
     poll(lambda: north.ledger()["peers"] == {}, "it is given up when it says nothing more")
+
+
+def test_clients_go_back_to_their_first_zipper_when_it_is_steady_and_complete_sources_lose_nothing(
+    mesh: MakeMesh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nearfield.transport.connection.STEADY_S", 1.0)
+    monkeypatch.setattr("nearfield.transport.connection.Homing", lambda: Homing(wait_s=0.5))
+    pair = mesh("north", "south")
+    north, south = pair.serve("north", UPPER), pair.serve("south", UPPER)
+    both = f"{north.address},{south.address}"
+    with (
+        Sink(both, [RESULT], dedupe=True) as sink,
+        StreamFunction("upper", both, handler=lambda context: context.emit(RESULT, context.payload.upper())),
+        Source("files", both, tag=TEXT, mode="complete") as source,
+    ):
+        north.close()
+        north.serve.send_signal(signal.SIGKILL)
+        north.serve.finish()
+        poll(lambda: source.connection.zipper == sink.connection.zipper == "south", "both are at the other")
+        south.until_instances("upper", 1)
+        north = pair.serve("north", UPPER)
+        sent = 0
+        # Frames flow all the time that they move.
+        while not (source.connection.zipper == sink.connection.zipper == "north" and north.group("upper")["instances"]):
+            source.send(b"text %d" % sent, timeout_s=30)
+            sent += 1
+            assert sent < 3_000, "they did not go back"
+            time.sleep(0.01)
+        for _ in range(20):
+            source.send(b"text %d" % sent, timeout_s=30)
+            sent += 1
+        assert source.flush(30)
+        assert sorted(texts(sink, sent)) == sorted(b"TEXT %d" % n for n in range(sent))
+        statistics = source.statistics()
+        assert statistics.released == statistics.offered == sent
+        for node in (north, south):
+            group = node.until_settled("upper", 1)
+            # What one handed to the other while the function moved was given back to it, and handled there.
+            assert group["completed"] == group["received"] - group["dropped"].pop("returned", 0)
+            assert (group["failed"], group["dropped"]) == ({}, {})
