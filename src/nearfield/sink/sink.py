@@ -14,6 +14,7 @@ from nearfield.errors import RemoteProtocolError, UsageError
 from nearfield.frame import Frame, keys, parse_tag, read_frame
 from nearfield.queues import Mailbox, QueueClosed
 from nearfield.sink.duplicates import Duplicates
+from nearfield.sink.gaps import Gaps
 from nearfield.sink.statistics import SINK_SLOW, SinkStatistics
 from nearfield.telemetry import RepeatedWarning
 from nearfield.transport import DEFAULT_ZIPPER, Connection, Payload, as_connection
@@ -28,7 +29,8 @@ class Sink:
 
     Iterate over it, or call `receive`. A program that is slower than its frames loses the oldest ones, which are
     counted as "sink-slow"; nobody else is held up by it. One consumer at a time. When its zipper is gone it goes on
-    with the next of its addresses; frames that were on their way at that moment are missed.
+    with the next of its addresses; frames that were on their way at that moment are missed, and so are those that came
+    while this process stood still. `statistics().missing` counts them.
 
     Args:
         zipper: `host:port`, several separated by commas to try in turn, or a connection of your own, which several
@@ -57,6 +59,7 @@ class Sink:
         self.tags = tuple(dict.fromkeys(map(parse_tag, tags)))
         self._arrived = self._received = self._duplicate = self._malformed = 0
         self._duplicates = Duplicates() if dedupe else None
+        self._gaps = Gaps()
         self._connection = connection = as_connection(zipper, namespace=namespace)
         self._clock = clock or SystemClock()
         self._mailbox: Mailbox[tuple[str, Payload, bytes]] = Mailbox(queue)
@@ -89,6 +92,7 @@ class Sink:
             dropped={SINK_SLOW: self._mailbox.dropped} if self._mailbox.dropped else {},
             duplicates=self._duplicate,
             malformed=self._malformed,
+            missing=self._gaps.missing,
         )
 
     def receive(self, timeout_s: float | None = None) -> Frame | None:
@@ -148,4 +152,5 @@ class Sink:
         if self._duplicates is not None and not self._duplicates.is_new(frame):
             self._duplicate += 1
             return None
+        self._gaps.note(frame)
         return frame

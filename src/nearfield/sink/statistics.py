@@ -19,6 +19,9 @@ class SinkStatistics:
         dropped: by reason; the only one is "sink-slow".
         duplicates: frames left out because they came before (`dedupe`).
         malformed: messages that were no frames.
+        missing: numbers left out between the first frame of a stream and its latest, counted as the program takes
+            them: replaced at the source, dropped by a function or without a result there, or lost on the way here. Of a
+            function that emits for every frame in mode `complete`, what was lost on the way to this sink.
     """
 
     arrived: int
@@ -27,3 +30,4 @@ class SinkStatistics:
     dropped: dict[str, int]
     duplicates: int
     malformed: int
+    missing: int

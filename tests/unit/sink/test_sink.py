@@ -83,7 +83,7 @@ def test_slow_program_is_told_why_frames_were_dropped_and_every_message_is_accou
         assert sink.receive(0) is None
         zipper.session.deliver(KEY, b"", replace(HEADER, sequence=4).encode())
         assert sink.statistics() == SinkStatistics(
-            arrived=7, received=1, queued=1, dropped={"sink-slow": 3}, duplicates=1, malformed=1
+            arrived=7, received=1, queued=1, dropped={"sink-slow": 3}, duplicates=1, malformed=1, missing=0
         )
 
 
