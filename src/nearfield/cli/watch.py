@@ -69,6 +69,10 @@ def watch(
             if sink.dropped > reported_drops:
                 reported_drops = sink.dropped
                 _report_drops(reported_drops, json=json)
+        if json:
+            counts = sink.statistics()
+            dropped = sum(counts.dropped.values())
+            say_json({"event": "ended", "received": counts.received, "dropped": dropped, "missing": counts.missing})
     raise typer.Exit(stopping.exit_code)
 
 
