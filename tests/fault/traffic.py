@@ -103,14 +103,19 @@ class Account:
         assert self.received == self.completed + sum(self.failed.values()) + sum(self.dropped.values()), self
         return self
 
-    def lost_nothing(self, *, failed: Mapping[str, int] | None = None) -> None:
-        """Every frame was handled and has its result at the sink, but for those that the handler `failed` on."""
+    def lost_nothing(self, *, failed: Mapping[str, int] | None = None, missed: int = 0) -> None:
+        """Every frame was handled and has its result at the sink, but for those that the handler `failed` on.
+
+        Args:
+            missed: results that the sink may have missed while its own connection was interrupted. It counts them.
+        """
         failures = dict(failed or {})
         assert self.offered == self.sent == self.released == self.received, self
         assert (self.failed, self.dropped) == (failures, {}), self
-        assert self.completed == self.seen == self.offered - sum(failures.values()), self
+        assert self.completed == self.offered - sum(failures.values()), self
+        assert self.completed - missed <= self.seen <= self.completed, self
 
-    def losses_are_counted(self, *, late: int = 0) -> None:
+    def losses_are_counted(self, *, late: int = 0, missed: int = 0) -> None:
         """Each frame without a result is counted somewhere, with a reason.
 
         Args:
@@ -119,7 +124,7 @@ class Account:
         """
         counted = self.replaced + (self.sent - self.received) + sum(self.failed.values()) + sum(self.dropped.values())
         lost = self.offered - self.seen
-        assert counted - late <= lost <= counted, self
+        assert counted - late <= lost <= counted + missed, self
 
 
 class Results:
@@ -140,6 +145,12 @@ class Results:
     def seen(self, origin: str) -> set[int]:
         """Numbers of the frames of a source whose results came."""
         return {frame.sequence for frame in list(self.frames) if frame.origin == origin}
+
+    def check(self) -> None:
+        """The sink's own count of what it missed agrees with what it received."""
+        seen = [self.seen(origin) for origin in {frame.origin for frame in list(self.frames)}]
+        gaps = sum(max(numbers) - min(numbers) + 1 - len(numbers) for numbers in seen)
+        assert self.sink.statistics().missing == gaps
 
     def close(self) -> None:
         self.sink.close()
@@ -189,9 +200,13 @@ class Traffic:
         self._thread = threading.Thread(target=self._send, daemon=True)
         self._thread.start()
 
+    def stop_sending(self) -> None:
+        """Send no more, apart from what waits."""
+        self._stopping.set()
+
     def stop(self) -> None:
         """Send no more, and wait until all that was sent is confirmed or given up."""
-        self._stopping.set()
+        self.stop_sending()
         self._thread.join(SETTLE_S)
         assert self.source.flush(SETTLE_S), f"not confirmed: {self.source.in_flight}; {self.source.statistics()}"
 
@@ -216,17 +231,19 @@ class Traffic:
         target = len(self.results.frames) + count
         poll(lambda: len(self.results.frames) >= target, f"{count} more results of `{self.route.function}`")
 
-    def account(self, node: Node) -> Account:
-        """Stop, wait until every frame's story is over, and compare what all say."""
+    def account(self, node: Node, *, missed: int = 0) -> Account:
+        """Stop, wait until every frame's story is over, and compare what all say.
+
+        Args:
+            missed: results that the sink may have missed while its own connection was interrupted.
+        """
         self.stop()
         entry = until_settled(node, self.route, self.name)
         poll(
-            lambda: len(self.seen()) >= entry["completed"],
+            lambda: len(self.seen()) >= entry["completed"] - missed,
             lambda: f"every result at the sink; without: {self.unseen()}; ledger: {entry}; {self.source.statistics()}",
         )
-        seen = self.seen()
-        missing = self.results.sink.statistics().missing
-        assert missing == max(seen) - min(seen) + 1 - len(seen), "the sink's own count"
+        self.results.check()
         counts = self.source.statistics()
         return Account(
             offered=counts.offered,
@@ -238,7 +255,7 @@ class Traffic:
             completed=entry["completed"],
             failed=entry["failed"],
             dropped=entry["dropped"],
-            seen=len(seen),
+            seen=len(self.seen()),
         ).check()
 
     def close(self) -> None:
