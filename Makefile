@@ -9,12 +9,13 @@ EXTRAS := .venv-extras
 EXTRA_TESTS ?= tests/unit/inference tests/unit/sandbox/hostcalls/test_wasmedge_tensorflow.py \
     tests/property/test_host_functions.py tests/integration/test_tensorflow_guests.py
 
-.PHONY: help demo test test-extras check format fuzz guests factory-line bench bench-sandbox bench-inference bench-route \
+.PHONY: help demo test test-fault test-extras check format fuzz guests factory-line bench bench-sandbox bench-inference bench-route \
     clean
 
 help:
 	@echo "make demo          install into .venv and run the factory line: video, zipper, sandboxed functions, results"
 	@echo "make test          install into .venv and run all tests (TESTS=tests/unit for some of them)"
+	@echo "make test-fault    run the tests in which something is killed, stopped, cut or overfull (part of make test)"
 	@echo "make test-extras   install with full TensorFlow into .venv-extras (2.7 GB) and run the tests that need it"
 	@echo "make check         format, lint, types, layers"
 	@echo "make format        write the format that check wants"
@@ -32,6 +33,9 @@ demo: $(VENV)/installed
 
 test: $(VENV)/installed-test
 	$(BIN)/python -m pytest $(TESTS)
+
+test-fault: $(VENV)/installed-test
+	$(BIN)/python -m pytest tests/fault
 
 test-extras: $(EXTRAS)/installed
 	$(EXTRAS)/bin/python -m pytest $(EXTRA_TESTS)

@@ -56,7 +56,10 @@ def acknowledge(node: Node, source: Source, *released: int, stream: int | None =
 def test_acknowledgements_that_come_twice_late_early_or_for_others_make_a_complete_source_forget_nothing(
     node: Node, gate: Gate
 ) -> None:
-    with Sink(node.address, [COMPLETE.result]) as sink, Source("hand", node.address, tag=0x10, mode="complete") as source:
+    with (
+        Sink(node.address, [COMPLETE.result]) as sink,
+        Source("hand", node.address, tag=0x10, mode="complete") as source,
+    ):
         for number in range(6):
             source.send(b"%d" % number)
         poll(lambda: node.group("audit")["received"] == 6, "all arrived")

@@ -17,7 +17,7 @@ CREDITS = 2
 
 @pytest.fixture(scope="module")
 def node(module_commands: Commands) -> Node:
-    """A zipper with a function in each mode, which have two instances each. A live frame is wanted for half a second."""
+    """A zipper with a function in each mode, two instances each. A live frame is wanted for half a second."""
     more = {COMPLETE: {}, LIVE: {"delivery": {"max_age": "500ms"}}}
     return module_commands.node(
         [
@@ -59,14 +59,15 @@ def test_killed_instances_cost_complete_nothing_and_live_what_is_counted(
         known = 4 if all_of_them else 3
         poll(
             lambda traffic=traffic, known=known: len(traffic.by_instance()) == known,  # type: ignore[misc]
-            lambda traffic=traffic: f"results of those that were started anew: {traffic.by_instance()}, {traffic.source.statistics()}",
+            lambda traffic=traffic: (
+                f"results of those that were started anew: {traffic.by_instance()}, {traffic.source.statistics()}"
+            ),
         )
     complete = flowing[COMPLETE].account(node)
     complete.lost_nothing()
     live = flowing[LIVE].account(node)
     live.losses_are_counted(late=CREDITS)
     assert live.failed == {}
-    print(complete, live)
 
 
 @pytest.mark.parametrize("all_of_them", [False, True], ids=["one of two", "all"])
@@ -99,4 +100,3 @@ def test_instances_that_stand_still_cost_complete_nothing_and_live_what_is_count
     if all_of_them:
         assert live.dropped.keys() & {"stale", "overflow"}, "frames waited for longer than they are wanted"
     assert children_of(node.serve.pid) == before, "none was started anew"
-    print(complete, live)

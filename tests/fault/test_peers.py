@@ -13,7 +13,7 @@ import yaml
 from tests.fault.traffic import COMPLETE, LIVE, ROUTES, Traffic
 from tests.processes import Commands, Node, free_port, poll
 
-# The peer may emit results a moment before its router knows of the sinks here again: they are missed, and counted there.
+# The peer may emit results a moment before its router knows of the sinks here again: they count them as missing.
 MISSED = 20
 
 
@@ -71,4 +71,3 @@ def test_peer_that_is_lost_costs_complete_nothing_and_live_what_is_counted(
         account = live.account(north, missed=missed)
         account.losses_are_counted(late=8, missed=missed)
         assert account.failed == {}
-        print("PRINT", account, complete.repeated(), live.repeated())

@@ -9,14 +9,14 @@ from contextlib import ExitStack
 from tests.fault.traffic import COMPLETE, LIVE, ROUTES, Traffic
 from tests.processes import Commands, children_of, poll
 
-SOURCES, PAYLOAD = 6, bytes(4_096)
+SOURCES, PAYLOAD = 4, bytes(4_096)
 
 
 def test_full_queues_while_an_instance_dies_cost_complete_nothing_and_live_what_is_counted(commands: Commands) -> None:
-    # Two frames in five may wait of those that the windows of the sources hold.
-    limits = {"max_payload": "16KiB", "queue_bytes": "160KiB"}
+    # Half of what the windows of the sources hold may wait.
+    limits = {"max_payload": "16KiB", "queue_bytes": "128KiB"}
     node = commands.node(
-        [{**route.entry(), "run": str(route.app(commands.folder, work_s=0.02))} for route in ROUTES], limits=limits
+        [{**route.entry(), "run": str(route.app(commands.folder, work_s=0.01))} for route in ROUTES], limits=limits
     )
     with ExitStack() as stack:
         traffic = {

@@ -54,7 +54,6 @@ def nobody_else_lost_anything(node: Node, flowing: dict[Route, Traffic]) -> None
         account = traffic.account(node)
         account.lost_nothing() if route is COMPLETE else account.losses_are_counted()
         assert max(traffic.results.latencies_s) < HELD_UP_S
-        print(account, max(traffic.results.latencies_s))
 
 
 class SinkProcess:
@@ -91,7 +90,9 @@ class SinkProcess:
 
         def is_there() -> bool:
             _, sequences = self.ask()
-            latest = {origin: [max(n) for key, n in sequences.items() if key.startswith(f"{origin}/")] for origin in least}
+            latest = {
+                origin: [max(n) for key, n in sequences.items() if key.startswith(f"{origin}/")] for origin in least
+            }
             return all(len(latest[origin]) == 2 and min(latest[origin]) > number for origin, number in least.items())
 
         poll(is_there, lambda: f"frames after {least}; {self.ask()[0]}")
@@ -121,7 +122,6 @@ PROGRAM = """
                 sequences[f"{frame.origin}/{frame.tag}"].add(frame.sequence)
 
         threading.Thread(target=gather, daemon=True).start()
-        print("ready", flush=True)
         for _ in sys.stdin:
             told = {key: sorted(list(numbers)) for key, numbers in list(sequences.items())}
             counts = sink.statistics()

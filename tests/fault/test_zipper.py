@@ -39,11 +39,9 @@ def test_zipper_that_stands_still_costs_complete_nothing_and_live_what_is_counte
             traffic.until_more()
         account = complete.account(node, missed=MISSED)
         account.lost_nothing(missed=MISSED)
-        print(account, complete.source.statistics())
         account = live.account(node, missed=MISSED)
         account.losses_are_counted(late=CREDITS, missed=MISSED)
         assert account.replaced > 0
-        print(account)
         assert node.serve.status is None
 
 
@@ -77,4 +75,3 @@ def test_zipper_that_is_killed_and_comes_back_costs_complete_nothing_and_live_wh
         assert sum(group["failed"].values()) == 0
         counted = counts.replaced + counts.unacknowledged + lost_there
         poll(lambda: len(live.unseen()) <= counted + 8 + CREDITS, "all other results")
-        print("PRINT", counts, group, len(live.unseen()))
