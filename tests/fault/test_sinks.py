@@ -122,8 +122,9 @@ PROGRAM = """
                 sequences[f"{frame.origin}/{frame.tag}"].add(frame.sequence)
 
         threading.Thread(target=gather, daemon=True).start()
+        print("ready", flush=True)
         for _ in sys.stdin:
-            told = {key: sorted(list(numbers)) for key, numbers in list(sequences.items())}
+            told = {key: sorted(numbers.copy()) for key, numbers in sequences.copy().items()}
             counts = sink.statistics()
             print(json.dumps([{"missing": counts.missing, "queued": counts.queued}, told]), flush=True)
 """
