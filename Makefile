@@ -9,13 +9,14 @@ EXTRAS := .venv-extras
 EXTRA_TESTS ?= tests/unit/inference tests/unit/sandbox/hostcalls/test_wasmedge_tensorflow.py \
     tests/property/test_host_functions.py tests/integration/test_tensorflow_guests.py
 
-.PHONY: help demo test test-mesh test-extras check format fuzz guests factory-line bench bench-sandbox bench-inference bench-route \
-    clean
+.PHONY: help demo test test-fault test-mesh test-extras check format fuzz guests factory-line bench bench-sandbox bench-inference \
+    bench-route clean
 
 help:
 	@echo "make demo          install into .venv and run the factory line: video, zipper, sandboxed functions, results"
 	@echo "make test          install into .venv and run all tests (TESTS=tests/unit for some of them)"
 	@echo "make test-mesh     run the tests of several zippers, some in network namespaces (as root; 2 minutes)"
+	@echo "make test-fault    run the tests in which something is killed, stopped, cut or overfull (part of make test)"
 	@echo "make test-extras   install with full TensorFlow into .venv-extras (2.7 GB) and run the tests that need it"
 	@echo "make check         format, lint, types, layers"
 	@echo "make format        write the format that check wants"
@@ -36,6 +37,9 @@ test: $(VENV)/installed-test
 
 test-mesh: $(VENV)/installed-test
 	$(BIN)/python -m pytest tests/mesh
+
+test-fault: $(VENV)/installed-test
+	$(BIN)/python -m pytest tests/fault
 
 test-extras: $(EXTRAS)/installed
 	$(EXTRAS)/bin/python -m pytest $(EXTRA_TESTS)

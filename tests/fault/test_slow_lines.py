@@ -19,7 +19,7 @@ FUNCTION = "work"
 # 50 Mbit/s carry 30 of these pictures a second; the camera makes half as many again.
 PICTURE = bytes(200_000)
 UPLINK = Line(rate_bits=50e6)
-FPS, SECONDS = 45, 4
+FPS, SECONDS = 45, 2.5
 
 
 @pytest.fixture(scope="module")

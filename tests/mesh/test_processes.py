@@ -155,31 +155,6 @@ def test_instances_here_come_first_and_peers_take_what_is_too_much(mesh: MakeMes
     assert 20 <= here["forwarded"] <= 80
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "stopped"])
-def test_what_a_lost_peer_held_is_handled_here(mesh: MakeMesh, tmp_path: Path, number: signal.Signals) -> None:
-    program = tmp_path / "slow.py"
-    program.write_text(SLOW)
-    pair = mesh("north", "south")
-    north, south = pair.serve("north", UPPER), pair.serve("south", UPPER)
-    north.run(program)
-    south.run(program)
-    pair.until_linked("north", "south")
-    pair.until_offered("north", by="south")
-    with Sink(north.address, [RESULT], dedupe=True) as sink:
-        with Source("cam", north.address, tag=TEXT, mode="complete") as source:
-            for sequence in range(150):
-                source.send(b"text %d" % sequence)
-                if sequence == 40:
-                    assert north.group("upper")["forwarded"] > 0
-                    os.kill(south.serve.pid, number)
-            assert source.flush(30)
-        assert sorted(texts(sink, 150)) == sorted(b"TEXT %d" % n for n in range(150))
-    group = north.until_settled("upper", 150)
-    assert (group["completed"], group["failed"], group["dropped"]) == (150, {}, {})
-    assert north.ledger()["peers"] == {}
-    north.serve.says("zipper `south`")
-
-
 def test_peer_that_comes_back_is_used_again(mesh: MakeMesh) -> None:
     pair = mesh("north", "south")
     north, south = pair.serve("north", UPPER), pair.serve("south", HERE)

@@ -210,6 +210,7 @@ class DispatcherMachine(RuleBasedStateMachine):
         name = f"{origin}/{header.sequence}" if header.hops == 0 else f"emitted-{header.part}"
         groups = [group for group in self.groups.values() if header.tag in group.observe]
         accepted = self.accepted
+        kept_drops = self.kept_drops()
         self.dispatcher.offer(origin, header, name, self.now_ns)
         is_kept = any(group.policy.mode == "complete" for group in groups)
         if not groups:
@@ -238,7 +239,15 @@ class DispatcherMachine(RuleBasedStateMachine):
                     group.push(frame)
         self.follow()
         # Frames that instances gave back may exceed it, until the next one comes.
-        assert self.accepted == accepted or self.used_bytes() <= self.queue_bytes or self.waiting() == 1
+        is_bounded = self.used_bytes() <= self.queue_bytes or self.waiting() == 1
+        assert header.hops or self.kept_drops() == kept_drops, "a frame of a source pushed out one that must be kept"
+        # What was given back to functions that keep all may exceed the bound; frames that cannot be refused may not.
+        assert self.accepted == accepted or is_bounded or not (self.is_live_waiting() or (header.hops and is_kept))
+
+    def kept_drops(self) -> int:
+        """Frames that functions which keep all were made to drop."""
+        groups = self.dispatcher.snapshot()["groups"].values()
+        return sum(group["dropped"].get("overflow", 0) for group in groups if group["mode"] == "complete")
 
     def waiting(self) -> int:
         return sum(group.queued() for group in self.groups.values())

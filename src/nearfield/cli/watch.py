@@ -72,6 +72,10 @@ def watch(
             if sink.missed > reported_missed:
                 reported_missed = sink.missed
                 _report_missed(reported_missed, json=json)
+        if json:
+            counts = sink.statistics()
+            dropped = sum(counts.dropped.values())
+            say_json({"event": "ended", "received": counts.received, "dropped": dropped, "missed": counts.missed})
     raise typer.Exit(stopping.exit_code)
 
 

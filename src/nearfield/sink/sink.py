@@ -31,7 +31,8 @@ class Sink:
 
     Iterate over it, or call `receive`. A program that is slower than its frames loses the oldest ones, which are
     counted as "sink-slow"; nobody else is held up by it. One consumer at a time. When its zipper is gone it goes on
-    with the next of its addresses; frames that were on their way at that moment are missed.
+    with the next of its addresses; frames that were on their way at that moment are missed, and so are those that came
+    while this process stood still: `missed` counts them.
 
     Args:
         zipper: `host:port`, several separated by commas to try in turn, or a connection of your own, which several

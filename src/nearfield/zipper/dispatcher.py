@@ -249,7 +249,7 @@ class Dispatcher(Generic[PayloadType]):
         for group in route.groups:
             group.offer(origin, header, payload, size, now_ns)
         if self._room.used_bytes > self._room.limit_bytes:
-            self._make_room()
+            self._make_room(may_take_kept=header.hops > 0 and bool(route.keepers))
 
     def may_emit(self, function: str, tag: int) -> bool:
         """Whether a function declares this tag. One that is not known here declares nothing, and is not stopped."""
@@ -294,10 +294,19 @@ class Dispatcher(Generic[PayloadType]):
         live = (group for group in self._groups if not group.keeps_all and group.queue)
         return max(live, key=lambda group: group.queue.size_bytes, default=None)
 
-    def _make_room(self) -> None:
-        """Keep the bound on bytes: the largest queue gives way, of `live` functions before those that keep all."""
+    def _make_room(self, *, may_take_kept: bool) -> None:
+        """Keep the bound on bytes: the largest queue gives way, of `live` functions before those that keep all.
+
+        Args:
+            may_take_kept: whether those that keep all give way too. Only for frames that functions emit, which cannot
+                be refused; what an instance gave back may exceed the bound.
+        """
         while self._room.is_exceeded:
-            group = self._droppable() or max(self._groups, key=lambda group: group.queue.size_bytes)
+            group = self._droppable()
+            if group is None and may_take_kept:
+                group = max(self._groups, key=lambda group: group.queue.size_bytes)
+            if group is None:
+                return
             group.drop_waiting("overflow")
 
     def _release(self, item: Item[PayloadType]) -> None:

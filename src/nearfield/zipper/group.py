@@ -83,6 +83,8 @@ class Group(Generic[PayloadType]):
         account = self.outcomes.ledger.receive(origin, header.tag)
         is_held = is_complete and header.hops == 0
         self._admit(Item(origin, header, payload, size, account, now_ns, None, expires_ns, is_held), now_ns)
+        if is_complete and not is_held and len(self.queue) > self._limit:
+            self.drop_waiting("overflow")
 
     def take_over(
         self,
@@ -132,7 +134,8 @@ class Group(Generic[PayloadType]):
                 queue.park(instance)
             else:
                 self._deliver(queue.pop(), instance, now_ns)
-        while len(queue) > self._limit:
+        # What was given back to a function that keeps all may exceed the bound.
+        while len(queue) > self._limit and not self.keeps_all:
             self.drop_waiting("overflow")
 
     def expire(self, now_ns: int) -> None:

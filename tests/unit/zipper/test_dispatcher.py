@@ -584,6 +584,29 @@ def test_live_frames_give_way_to_those_that_must_be_kept() -> None:
     assert node.dispatcher.snapshot()["ingress"]["rejected"] == {"overflow": 1}
 
 
+def test_frames_given_back_to_a_full_complete_queue_push_nothing_out() -> None:
+    node = Node(COMPLETE, replace(LIVE, observe=frozenset({TAG + 1})), queue_bytes=20)
+    node.join("a1", "audit", credits=2)
+    node.offer(*range(6))  # five bytes each: two are in flight, four wait
+    node.dispatcher.leave("a1", "instance-lost")
+    node.dispatcher.pump_all(node.now_ns)
+    node.offer(7, tag=TAG + 1)
+    assert (node.group("audit")["queued"], node.group("audit")["dropped"]) == (6, {})
+    assert node.group()["dropped"] == {"overflow": 1}
+    node.offer(8)
+    assert node.dispatcher.snapshot()["ingress"]["rejected"] == {"overflow": 1}
+
+
+def test_frames_given_back_to_a_complete_queue_with_all_its_frames_push_nothing_out() -> None:
+    node = Node(COMPLETE)
+    node.join("a1", "audit", credits=2)
+    node.offer(*range(COMPLETE_QUEUE_FRAMES + 2))
+    node.dispatcher.leave("a1", "instance-lost")
+    node.dispatcher.pump_all(node.now_ns)
+    assert node.group("audit")["queued"] == COMPLETE_QUEUE_FRAMES + 2
+    assert node.group("audit")["dropped"] == {}
+
+
 def test_a_single_frame_always_finds_room() -> None:
     node = Node(COMPLETE, queue_bytes=1)
     node.offer(0)
