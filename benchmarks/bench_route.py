@@ -22,7 +22,7 @@ from pathlib import Path
 from benchmarks.measure import ROOT, describe_machine
 from benchmarks.route import age, cost, latency, report, throughput
 from benchmarks.route.process import Processes, ProcessFailed, ended_by_sigterm
-from benchmarks.route.scene import WIDE_CREDITS, WIDE_WINDOW, routes
+from benchmarks.route.scene import routes
 
 RESULTS = ROOT / "benchmarks" / "results"
 
@@ -101,7 +101,7 @@ def write(results: report.Results, machine: dict[str, object]) -> None:
     document = {
         "machine": machine,
         "versions": {name: importlib.metadata.version(name) for name in ("nearfield", "eclipse-zenoh")},
-        "settings": {"transport": "QUIC, mutual TLS", "wide_window": WIDE_WINDOW, "wide_credits": WIDE_CREDITS},
+        "settings": {"transport": "QUIC, mutual TLS"},
         "aims": [{**asdict(aim), "is_met": aim.is_met} for aim in report.aims(results)],
         **asdict(results),
     }

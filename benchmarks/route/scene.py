@@ -12,11 +12,9 @@ from benchmarks.route.bare import DIRECT, RELAYED
 from benchmarks.route.process import Process, Processes, free_port, ready
 
 # Each function observes the first tag and emits the second.
-WIDE, COMPLETE, LIVE = (0x10, 0x11), (0x12, 0x13), (0x14, 0x15)
+COMPLETE, LIVE = (0x12, 0x13), (0x14, 0x15)
 # Observed by no function.
 SINK_ONLY = 0x20
-# The widest that a source may have on their way, and many for an instance to hold.
-WIDE_WINDOW, WIDE_CREDITS = 64, 32
 
 Function = Mapping[str, Any]
 """One entry of a workflow's `functions`."""
@@ -68,7 +66,6 @@ class Routes:
         direct_live: the same from a live source.
         dispatched: source, zipper, function, zipper, sink; `complete`, with the window and credits of programs that say
             nothing of them.
-        dispatched_wide: the same with a wide window and many credits.
         dispatched_live: the same in `live`.
         bare: bare zenoh over the links of `direct`.
         relayed: bare zenoh over the links of `dispatched`.
@@ -77,7 +74,6 @@ class Routes:
     direct: Route
     direct_live: Route
     dispatched: Route
-    dispatched_wide: Route
     dispatched_live: Route
     bare: Route
     relayed: Route
@@ -86,7 +82,6 @@ class Routes:
 def routes(processes: Processes, folder: Path, *, shm: bool = False) -> Routes:
     """Start everything."""
     functions = [
-        function("wide", WIDE, "complete"),
         function("complete", COMPLETE, "complete"),
         function("live", LIVE, "live"),
     ]
@@ -94,15 +89,14 @@ def routes(processes: Processes, folder: Path, *, shm: bool = False) -> Routes:
     bare_address = f"127.0.0.1:{free_port()}"
     router = processes.play("bare router", address=bare_address, shm=shm)
     ready(router)
-    windows = {"live": ("live", None), "complete": ("complete", None), "wide": ("complete", WIDE_WINDOW)}
+    windows = {"live": ("live", None), "complete": ("complete", None)}
     source = processes.play("source", zipper=address, windows=windows, shm=shm)
     worker = processes.play("functions", zipper=address, shm=shm)
-    sink = processes.play("sink", zipper=address, tags=[WIDE[1], COMPLETE[1], LIVE[1], SINK_ONLY], shm=shm)
+    sink = processes.play("sink", zipper=address, tags=[COMPLETE[1], LIVE[1], SINK_ONLY], shm=shm)
     bare_source = processes.play("bare source", address=bare_address, shm=shm)
     relay = processes.play("bare relay", address=bare_address, shm=shm)
     bare_sink = processes.play("bare sink", address=bare_address, shm=shm)
     ready(source, worker, sink, bare_source, relay, bare_sink)
-    worker.call("join", name="wide", emit=WIDE[1], credits=WIDE_CREDITS)
     worker.call("join", name="complete", emit=COMPLETE[1])
     worker.call("join", name="live", emit=LIVE[1])
 
@@ -122,7 +116,6 @@ def routes(processes: Processes, folder: Path, *, shm: bool = False) -> Routes:
         direct=ours("source, zipper, sink", "complete", SINK_ONLY),
         direct_live=ours("source, zipper, sink: live", "live", SINK_ONLY),
         dispatched=ours("source, zipper, function, sink", "complete", COMPLETE[0]),
-        dispatched_wide=ours("source, zipper, function, sink: wide", "wide", WIDE[0]),
         dispatched_live=ours("source, zipper, function, sink: live", "live", LIVE[0]),
         bare=bare("bare zenoh: source, router, sink", DIRECT),
         relayed=bare("bare zenoh: source, router, relay, sink", RELAYED),

@@ -48,7 +48,7 @@ def measure(over: Routes, sizes: Sequence[int], rounds: int, say: Callable[[str]
     for size in sizes:
         say(f"throughput, {size:,} B")
         found += _beside(over.bare, [over.direct], size, rounds)
-        found += _beside(over.relayed, [over.dispatched, over.dispatched_wide], size, rounds)
+        found += _beside(over.relayed, [over.dispatched], size, rounds)
     return found
 
 

@@ -191,7 +191,7 @@ class Source:
                     self._work.notify()
             else:
                 self._depart(frame)
-            if self._keeper_sleeps:
+            if self._keeper_sleeps and len(self._window):
                 self._work.notify()
         if self.mode == "live":
             self._publish([frame])
@@ -335,7 +335,7 @@ class Source:
             self._closed
             or bool(self._resend)
             or self._sendable_waiting() is not None
-            or (self._keeper_sleeps and self._needs_upkeep)
+            or (self._keeper_sleeps and len(self._window) > 0)
             or (bool(self._linger) and not self._keeper_lingers)
             or self._linger_is_due()
         )
