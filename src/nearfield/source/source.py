@@ -335,7 +335,7 @@ class Source:
             self._closed
             or bool(self._resend)
             or self._sendable_waiting() is not None
-            or (self._keeper_sleeps and len(self._window) > 0)
+            or (self._keeper_sleeps and (len(self._window) > 0 or bool(self._waiting)))
             or (bool(self._linger) and not self._keeper_lingers)
             or self._linger_is_due()
         )
