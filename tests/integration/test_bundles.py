@@ -38,6 +38,13 @@ def header(sequence: int) -> bytes:
     return Header(FRAME, 7, sequence, 0, 0).encode()
 
 
+@pytest.fixture(autouse=True)
+def nothing_is_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also not when the machine stands still for a second: what arrives twice was sent twice."""
+    monkeypatch.setattr("nearfield.source.window.RESEND_AFTER_NS", 10**12)
+    monkeypatch.setattr("nearfield.zipper.group.TRANSIT_TIMEOUT_NS", 10**12)
+
+
 @pytest.fixture
 def zipper(free_port: int) -> Iterator[Zipper]:
     zipper = Zipper(
