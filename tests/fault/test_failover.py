@@ -60,7 +60,7 @@ def test_everything_moves_to_another_zipper_and_a_complete_source_loses_nothing(
 
     with (
         Sink(both, [RESULT]) as sink,
-        StreamFunction(FUNCTION, both, handler=handle) as function,
+        StreamFunction(FUNCTION, both, handler=handle, credits=2) as function,
         Source("files", both, tag=TAG, mode="complete") as source,
     ):
         reader = Reader(sink)

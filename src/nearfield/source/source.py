@@ -164,6 +164,11 @@ class Source:
                 raise UsageError(f"{name}: got {value}, expected nanoseconds from 0 to 2**64 - 1")
         with self._lock:
             self._check_open()
+            self._offered += 1
+            offered_ns = self._clock.monotonic_ns()
+            if self.mode == "complete" and number in self._observed:
+                self._wait_for_room(timeout_s)
+            # Numbered only now: other threads may have gone ahead meanwhile.
             header = Header(
                 tag=number,
                 stream=self.stream,
@@ -175,19 +180,16 @@ class Source:
                 sender=self._sender,
             )
             self._next_sequence += 1
-            self._offered += 1
-            frame = Outgoing(header, payload, self._clock.monotonic_ns())
+            frame = Outgoing(header, payload, offered_ns)
             if self.mode == "live" and (self._waiting or self._keeper_sends or not self._has_room(frame)):
                 self._replaced += number in self._waiting
                 self._waiting[number] = frame
                 self._work.notify()
                 return header.sequence
             if self.mode == "complete":
-                if number in self._observed:
-                    self._wait_for_room(timeout_s)
                 self._depart(frame)
                 under_way = max(0, len(self._window) - len(self._linger) - 1)
-                must_leave = self._linger.add(frame, under_way, frame.offered_ns)
+                must_leave = self._linger.add(frame, under_way, self._clock.monotonic_ns())
                 if not must_leave and not self._keeper_lingers:
                     self._work.notify()
             else:
@@ -338,7 +340,7 @@ class Source:
             self._closed
             or bool(self._resend)
             or self._sendable_waiting() is not None
-            or (self._keeper_sleeps and len(self._window) > 0)
+            or (self._keeper_sleeps and (len(self._window) > 0 or bool(self._waiting)))
             or (bool(self._linger) and not self._keeper_lingers)
             or self._linger_is_due()
         )

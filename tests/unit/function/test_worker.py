@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import random
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -83,6 +84,15 @@ class Bench:
         except NearfieldError as error:
             self.errors.append(error)
 
+    def deliver_together(self, first: int, payloads: Sequence[bytes]) -> None:
+        """A bundle of deliveries, numbered from `first`; an empty payload stands for one that is broken."""
+        messages = []
+        for number, payload in enumerate(payloads, start=first):
+            header = Header(TAG, 1, number, self.clock.wall_ns(), self.clock.wall_ns())
+            attachment = DeliveryHeader(header, number, EPOCH, 0, 0, "cam").encode()
+            messages.append((payload, attachment if payload else b"garbage"))
+        self.session.deliver_all(keys.dispatch("default", "line-1", self.worker.instance), messages)
+
     def deliver(
         self, number: int, payload: bytes, *, epoch: int = EPOCH, remaining_us: int = 0, after: int = 0
     ) -> None:
@@ -136,7 +146,8 @@ def test_worker_says_what_it_is_when_it_joins(opened: OpenBench) -> None:
     bench = opened(observe=(0x12, TAG), emit=frozenset({0x11}), credits=3)
     bench.worker.join()
     (request,) = bench.joins()
-    assert (request.function, request.instance, request.credits) == ("detect", bench.worker.instance, 3)
+    assert (request.function, request.instance) == ("detect", bench.worker.instance)
+    assert (request.credits, request.most_credits, request.concurrency) == (3, 3, 1)
     assert (request.observe, request.emit, request.runtime) == ([TAG, 0x12], [0x11], "python")
     assert request.concurrency == 1
     assert bench.worker.observe == [TAG]
@@ -488,10 +499,17 @@ class Gates:
 
 
 def test_worker_asks_for_one_frame_more_than_it_handles_at_a_time(opened: OpenBench) -> None:
-    for concurrency, credits, asked in ((1, 1, 1), (1, 2, 2), (4, 2, 5), (4, 9, 9)):
+    for concurrency, credits, asked in ((1, 1, 1), (1, 2, 2), (4, 2, 5), (4, 9, 9), (1, None, 2), (4, None, 5)):
         bench = opened(concurrency=concurrency, credits=credits)
         bench.worker.join()
         assert (bench.joins()[0].credits, bench.joins()[0].concurrency) == (asked, concurrency)
+
+
+def test_worker_takes_more_frames_while_it_is_quick_unless_a_number_is_named(opened: OpenBench) -> None:
+    for credits, most in ((None, 256), (1, 1), (300, 300)):
+        bench = opened(credits=credits)
+        bench.worker.join()
+        assert bench.joins()[0].most_credits == most
 
 
 def test_several_frames_at_a_time_leave_in_the_order_in_which_they_came(
@@ -686,3 +704,142 @@ def test_reports_are_messages_of_the_protocol(opened: OpenBench, eventually: Eve
     key = keys.reports("default", "line-1", bench.worker.instance)
     report = msgspec.json.decode(bench.session.sent_to(key)[0].payload)
     assert set(report) == {"instance", "epoch", "received", "holding", "done", "busy_ms"}
+
+
+# ---- results and reports that travel together
+
+RESULTS = "nearfield/default/frames/17/line-1/cam"
+
+
+def reports_of(bench: Bench) -> list[Report]:
+    return [decode(Report, message.payload) for message in bench.session.sent_to(keys.reports("default", "line-1"))]
+
+
+def assert_results_are_ahead_of_reports(bench: Bench) -> None:
+    """Whatever is reported completed has left before."""
+    left: set[int] = set()
+    for message in list(bench.session.published):
+        if message.key == RESULTS:
+            left.add(decode_header(message.attachment).sequence)
+        elif "/reports/" in message.key:
+            done = decode(Report, message.payload).done
+            assert {each.delivery for each in done if each.status == "completed"} <= left
+
+
+@pytest.fixture
+def no_heartbeats(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nearfield.function.worker.HEARTBEAT_S", 60.0)
+
+
+def test_results_of_quick_frames_leave_together_and_with_one_report(
+    opened: OpenBench, eventually: Eventually, no_heartbeats: None
+) -> None:
+    bench = opened().start()
+    bench.deliver_together(1, [b"a", b"b", b"fail", b"d"])
+    eventually(lambda: len(bench.done()) == 4)
+    assert bench.session.together == [(RESULTS, 3), (RESULTS.replace("17", "18"), 3)]
+    assert [message.payload for message in bench.session.sent_to(RESULTS)] == [b"A", b"B", b"D"]
+    (report,) = reports_of(bench)
+    assert [(each.delivery, each.status) for each in report.done] == [
+        (1, "completed"),
+        (2, "completed"),
+        (3, "failed"),
+        (4, "completed"),
+    ]
+    assert_results_are_ahead_of_reports(bench)
+
+
+def test_results_of_slow_frames_leave_one_by_one(
+    opened: OpenBench, eventually: Eventually, no_heartbeats: None
+) -> None:
+    def handle(context: Context) -> None:
+        bench.clock.advance(0.001)
+        context.emit(0x11, context.payload)
+
+    bench = opened(handle).start()
+    bench.deliver_together(1, [b"a", b"b", b"c"])
+    eventually(lambda: len(bench.done()) == 3)
+    assert bench.session.together == [(RESULTS, 1)] * 3
+    assert [len(report.done) for report in reports_of(bench)] == [1, 2, 3]
+
+
+def test_reports_leave_before_half_of_the_credits_wait_for_them(
+    opened: OpenBench, eventually: Eventually, no_heartbeats: None
+) -> None:
+    bench = opened(credits=6).start()
+    bench.deliver_together(1, [b"%d" % number for number in range(8)])
+    eventually(lambda: len(bench.done()) == 8)
+    assert [size for key, size in bench.session.together if key == RESULTS] == [3, 3, 2]
+
+
+def test_large_results_leave_before_they_are_reported(
+    opened: OpenBench, eventually: Eventually, no_heartbeats: None
+) -> None:
+    bench = opened(lambda context: context.emit(0x11, bytes(30_000))).start()
+    bench.deliver_together(1, [b"a", b"b", b"c"])
+    eventually(lambda: len(bench.done()) == 3)
+    assert bench.session.together == [(RESULTS, 2), (RESULTS, 1)]
+    assert len(reports_of(bench)) == 1
+
+
+def test_results_do_not_wait_for_a_frame_that_hangs(opened: OpenBench, eventually: Eventually) -> None:
+    gate = Gate()
+
+    def handle(context: Context) -> None:
+        if context.payload == b"hangs":
+            gate(context)
+        context.emit(0x11, context.payload)
+
+    bench = opened(handle).start()
+    bench.deliver_together(1, [b"quick", b"hangs"])
+    assert gate.entered.wait(10)
+    eventually(lambda: bench.done() == {1: ("completed", "")}, "the result, with a heartbeat")
+    assert [message.payload for message in bench.session.sent_to(RESULTS)] == [b"quick"]
+    assert_results_are_ahead_of_reports(bench)
+    gate.opened.set()
+
+
+def test_worker_that_is_stopped_lets_go_what_it_has_done(opened: OpenBench, no_heartbeats: None) -> None:
+    def handle(context: Context) -> None:
+        context.emit(0x11, context.payload)
+        if context.payload == b"b":
+            bench.worker.stop()
+
+    bench = opened(handle).start()
+    bench.deliver_together(1, [b"a", b"b", b"never"])
+    bench.thread.join(timeout=10)
+    assert [message.payload for message in bench.session.sent_to(RESULTS)] == [b"a", b"b"]
+    assert list(bench.done()) == [1, 2]
+    assert_results_are_ahead_of_reports(bench)
+
+
+@pytest.mark.parametrize("concurrency", [1, 3])
+def test_no_report_overtakes_its_results_whatever_comes_together(
+    opened: OpenBench, eventually: Eventually, monkeypatch: pytest.MonkeyPatch, concurrency: int
+) -> None:
+    monkeypatch.setattr("nearfield.function.worker.HEARTBEAT_S", 0.001)
+    chance = random.Random(5)
+
+    def handle(context: Context) -> None:
+        bench.clock.advance(chance.choice([0, 0, 0, 0.001, 0.003]))
+        context.emit(0x11, context.payload)
+
+    bench = opened(handle, concurrency=concurrency).start()
+    number = 1
+    while number < 300:
+        count = chance.randint(1, 12)
+        bench.deliver_together(number, [b"x"] * count)
+        number += count
+    eventually(lambda: len(bench.done()) == number - 1)
+    sequences = [decode_header(message.attachment).sequence for message in bench.session.sent_to(RESULTS)]
+    assert sequences == list(range(1, number)), "each once, and in order"
+    assert_results_are_ahead_of_reports(bench)
+
+
+def test_broken_delivery_takes_none_of_its_bundle_along(
+    opened: OpenBench, eventually: Eventually, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench = opened().start()
+    bench.deliver_together(1, [b"a", b"", b"c"])
+    eventually(lambda: bench.done() == {1: ("completed", ""), 3: ("completed", "")})
+    assert "delivery ignored" in caplog.text

@@ -30,8 +30,23 @@ class Node:
     def now_ns(self) -> int:
         return self.clock.monotonic_ns()
 
-    def join(self, instance: str, function: str = "detect", *, credits: int = 1, observe: tuple[int, ...] = ()) -> Any:
-        request = JoinRequest(protocol=1, function=function, instance=instance, observe=list(observe), credits=credits)
+    def join(
+        self,
+        instance: str,
+        function: str = "detect",
+        *,
+        credits: int = 1,
+        most_credits: int = 0,
+        observe: tuple[int, ...] = (),
+    ) -> Any:
+        request = JoinRequest(
+            protocol=1,
+            function=function,
+            instance=instance,
+            observe=list(observe),
+            credits=credits,
+            most_credits=most_credits,
+        )
         return self.dispatcher.join(request, self.now_ns)
 
     def offer(
@@ -62,8 +77,9 @@ class Node:
         status: Status = "completed",
         reason: str = "why",
         busy_s: float = 0,
+        handler_ns: int = 1_000_000,
     ) -> bool:
-        entries = [Done(number, status, reason, 1_000_000) for number in done]
+        entries = [Done(number, status, reason, handler_ns) for number in done]
         busy_ms = round(busy_s * 1000)
         report = Report(instance=instance, epoch=7, received=0, holding=list(holding), done=entries, busy_ms=busy_ms)
         return self.dispatcher.report(report, self.now_ns)
@@ -205,6 +221,61 @@ def test_request_that_cannot_work_is_refused(
     node = Node(GroupPolicy("detect"))
     assert message in node.join(instance, observe=observe, credits=credits)
     assert node.group()["instances"] == 0
+
+
+@pytest.mark.parametrize("most_credits", [-1, 1025])
+def test_request_for_more_credits_than_there_are_is_refused(most_credits: int) -> None:
+    message = Node(LIVE).join("d1", most_credits=most_credits)
+    assert message == f"most_credits: got {most_credits}, expected 1 to 1024"
+
+
+def test_quick_instance_is_given_more_frames_ahead_and_fewer_when_it_gets_slow() -> None:
+    node = Node(COMPLETE)
+    node.join("a1", "audit", credits=2, most_credits=256)
+    node.offer(*range(1_000))
+    assert len(node.deliveries()) == 2
+    node.report("a1", 1, holding=(2,), handler_ns=100_000)
+    assert len(node.deliveries()) == 21, "2 ms of work, and 2"
+    node.report("a1", 2, holding=tuple(range(3, 24)), handler_ns=30_000_000)
+    assert node.deliveries() == []
+    node.report("a1", *range(3, 22), holding=(22, 23), handler_ns=30_000_000)
+    assert node.deliveries() == []
+    node.report("a1", 22, holding=(23,), handler_ns=30_000_000)
+    assert len(node.deliveries()) == 1, "back to 2"
+
+
+def test_instance_that_did_not_say_so_or_named_a_number_is_given_no_more() -> None:
+    for most_credits in (0, 2):
+        node = Node(COMPLETE)
+        node.join("a1", "audit", credits=2, most_credits=most_credits)
+        node.offer(*range(10))
+        assert len(node.deliveries()) == 2
+        node.report("a1", 1, 2, handler_ns=1)
+        assert len(node.deliveries()) == 2
+
+
+def test_frames_that_an_instance_did_not_handle_do_not_make_it_quick() -> None:
+    node = Node(COMPLETE)
+    node.join("a1", "audit", credits=2, most_credits=256)
+    node.offer(*range(100))
+    node.report("a1", 1, handler_ns=30_000_000)
+    for number in range(2, 40):
+        node.report("a1", number, status="dropped", reason="stale", handler_ns=0)
+    assert len(node.deliveries()) == 41
+    assert node.group("audit")["in_flight"] == 2
+
+
+def test_source_is_told_later_while_it_has_much_under_way_and_then_without_any_event() -> None:
+    node = Node(COMPLETE)
+    node.join("a1", "audit", credits=20)
+    node.offer(*range(20))
+    node.report("a1", 1, 2)
+    assert node.acks() == []
+    assert node.dispatcher.acks_due_ns == node.now_ns + 2_000_000
+    node.clock.advance(0.002)
+    assert node.acks() == [("cam", [(0, 1)])]
+    node.report("a1", 3, 5, 7, 8, 9)
+    assert node.acks() == [("cam", [(0, 2), (4, 4), (6, 8)])], "a quarter of all is told at once"
 
 
 def test_instance_that_joins_again_is_given_its_frames_anew_under_new_numbers() -> None:

@@ -58,8 +58,10 @@ class Node:
             header = Header(TAG, 1, sequence, now_ns, now_ns)
             self.dispatcher.offer(origin, header, f"{origin}/{sequence}", self.now_ns)
 
-    def join(self, instance: str, credits: int = 1, function: str = "work") -> None:
-        request = JoinRequest(protocol=1, function=function, instance=instance, observe=[], credits=credits)
+    def join(self, instance: str, credits: int = 1, function: str = "work", most_credits: int = 0) -> None:
+        request = JoinRequest(
+            protocol=1, function=function, instance=instance, observe=[], credits=credits, most_credits=most_credits
+        )
         assert self.dispatcher.join(request, self.now_ns) is None
 
     def take_over(self, number: int, *, function: str = "work", after: int = 0, remaining_us: int = 0) -> None:
@@ -471,3 +473,20 @@ def test_ledger_tells_of_peers() -> None:
     assert node.neighbours.snapshot(node.now_ns) == {
         "there": {"round_trip_ms": 4.0, "heard_ms": 50, "in_flight": {"work": 1}, "free": {"work": 2}}
     }
+
+
+def test_instance_that_got_slow_does_not_hide_what_others_would_take() -> None:
+    node = Node(WORK)
+    node.join("w1", 1, most_credits=9)
+    node.offer(0)
+    node.dispatcher.report(
+        Report(instance="w1", epoch=7, received=1, holding=[], done=[Done(1, "completed", "", 1)]), node.now_ns
+    )
+    node.offer(*range(1, 10))
+    node.join("w2", 3)
+    slow = Report(
+        instance="w1", epoch=7, received=9, holding=list(range(3, 11)), done=[Done(2, "completed", "", 10**9)]
+    )
+    node.dispatcher.report(slow, node.now_ns)
+    assert node.group()["in_flight"] == 8, "w1 holds more than it is given now"
+    assert node.neighbours.capacity(node.now_ns).groups["work"].free == 3
