@@ -117,6 +117,8 @@ class Worker:
         self._clock = clock or SystemClock()
         self._on_frame = on_frame
         self._epoch = 0
+        # Interruptions of the connection before the latest request to join.
+        self._joined_after = 0
         self._progress = Progress(self.instance)
         self._outgoing = Outgoing(self._most_credits)
         # Held while results and reports are collected and sent, so that no report overtakes its results.
@@ -212,6 +214,7 @@ class Worker:
             pid=os.getpid(),
         )
         connection = self._connection
+        self._joined_after = connection.interruptions
         # The zipper may send frames before its reply is read here, so the epoch is set before.
         expected = connection.state.epoch
         self._progress.rejoin(expected)
@@ -276,7 +279,7 @@ class Worker:
     def _report_regularly(self) -> None:
         was_heard = True
         while not self._stopping.wait(HEARTBEAT_S):
-            if self._must_join.is_set():
+            if self._must_join.is_set() or self._is_interrupted:
                 self._must_join.clear()
                 self._rejoin()
                 continue
@@ -306,6 +309,7 @@ class Worker:
         connection = self._connection
         with self._sending:
             self._send_results()
+            self._has_forgotten()
             self._outgoing.reported()
             report = self._progress.report(self._clock.monotonic_ns(), full=True)
         key = keys.leave(connection.namespace, connection.zipper, self.settings.function)
@@ -410,6 +414,8 @@ class Worker:
         """Results, then the report on them. The caller holds `_sending`."""
         connection = self._connection
         self._send_results()
+        if self._has_forgotten():
+            return
         self._outgoing.reported()
         report = self._progress.report(self._clock.monotonic_ns(), full=full)
         try:
@@ -418,6 +424,24 @@ class Worker:
         except TransportError:
             if not self._stopping.is_set():
                 raise
+
+    @property
+    def _is_interrupted(self) -> bool:
+        return self._connection.interruptions != self._joined_after
+
+    def _has_forgotten(self) -> bool:
+        """Whether the connection was interrupted since this instance joined, with results that may be lost.
+
+        What is not known as done at the zipper then never will be, and is handed out again when this instance has
+        joined anew.
+        """
+        if not self._is_interrupted:
+            return False
+        self._outgoing.take()
+        self._outgoing.reported()
+        self._progress.rejoin(0)
+        self._must_join.set()
+        return True
 
     def _send_results(self) -> None:
         try:

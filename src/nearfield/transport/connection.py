@@ -43,6 +43,7 @@ class Connection:
 
     Attributes:
         session: for publishing and subscribing; the same for good.
+        interruptions: how often it was cut off, or moved. What was sent before may be lost.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Connection:
         reopen: Callable[[Sequence[Address]], Session] | None = None,
     ) -> None:
         self.session = session
+        self.interruptions = 0
         self.namespace = namespace
         self.addresses = tuple(addresses)
         self._state = hello
@@ -146,6 +148,8 @@ class Connection:
     # ---- following
 
     def _on_router(self, router: str, is_connected: bool) -> None:
+        if not is_connected:
+            self.interruptions += 1
         if is_connected and not self._closed.is_set():
             # Asking takes time, which zenoh's thread has not.
             threading.Thread(target=self._follow, args=(router,), name="greeting", daemon=True).start()
@@ -214,6 +218,7 @@ class Connection:
         except BaseException:
             fresh.close()
             raise
+        self.interruptions += 1
         self._home = router
         self._adopt(hello)
         return True

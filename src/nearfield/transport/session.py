@@ -291,7 +291,9 @@ class Session:
             if event.transport.whatami == zenoh.WhatAmI.ROUTER:
                 callback(str(event.transport.zid), event.kind == zenoh.SampleKind.PUT)
 
-        return self._declare(lambda session: session.info.declare_transport_events_listener(on_event).undeclare)
+        # On zenoh's own thread: nothing can be sent over a new connection before the end of the old one is known.
+        direct = zenoh.handlers.Callback(on_event, indirect=False)
+        return self._declare(lambda session: session.info.declare_transport_events_listener(direct).undeclare)
 
     def announce(self, key: str) -> Handle:
         """Hold a liveliness token: it vanishes when this session ends, however that happens."""
