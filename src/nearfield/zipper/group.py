@@ -21,7 +21,7 @@ from nearfield.zipper.policy import GroupPolicy
 TRANSIT_TIMEOUT_NS = 1_000_000_000
 # In `complete` mode so many frames may wait. Sources wait for acknowledgements, so only hundreds of them, or functions
 # that emit faster than the next one takes, get there.
-COMPLETE_QUEUE_FRAMES = 8_192
+COMPLETE_QUEUE_FRAMES = 65_536
 
 
 class Group(Generic[PayloadType]):
