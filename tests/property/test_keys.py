@@ -16,14 +16,14 @@ SEGMENTS = (
 )
 
 
-@given(NAMES, TAGS, NAMES, NAMES)
-def test_frame_key_is_read_back_as_it_was_written(namespace: str, tag: int, zipper: str, origin: str) -> None:
-    key = keys.FrameKey(namespace, tag, zipper, origin)
+@given(NAMES, TAGS, NAMES, NAMES, st.just(keys.SOURCE) | NAMES)
+def test_frame_key_is_read_back_as_it_was_written(namespace: str, tag: int, zipper: str, origin: str, by: str) -> None:
+    key = keys.FrameKey(namespace, tag, zipper, origin, by)
     assert keys.parse_frame_key(str(key)) == key
 
 
 @given(st.text(max_size=80) | st.lists(SEGMENTS, max_size=8).map("/".join))
-@example("nearfield/default/frames/" + "9" * 5000 + "/z/o")
+@example("nearfield/default/frames/" + "9" * 5000 + "/z/o/-")
 def test_any_text_is_a_frame_key_or_refused_by_name(text: str) -> None:
     try:
         key = keys.parse_frame_key(text)

@@ -209,10 +209,6 @@ def test_first_instance_names_the_tags_that_the_workflow_leaves_open() -> None:
         ("d1", (2**32,), 1, "observe: got 4294967296, expected"),
         ("d1", (1,), 0, "credits: got 0, expected 1 to 1024"),
         ("d1", (1,), 1025, "credits: got 1025, expected 1 to 1024"),
-        ("", (1,), 1, "instance name: got ''"),
-        ("a/b", (1,), 1, "instance name: got 'a/b'"),
-        ("*", (1,), 1, "instance name: got '*'"),
-        ("**", (1,), 1, "instance name: got '**'"),
     ],
 )
 def test_request_that_cannot_work_is_refused(
@@ -622,12 +618,12 @@ def test_emitted_frames_that_find_no_room_in_a_complete_queue_push_others_out() 
 def test_frame_of_a_source_that_finds_no_room_in_a_complete_queue_is_refused_until_there_is() -> None:
     node = Node(COMPLETE, LIVE)
     node.offer(*range(COMPLETE_QUEUE_FRAMES))
-    node.offer(9_999)
+    node.offer(99_999)
     assert node.dispatcher.snapshot()["ingress"]["rejected"] == {"overflow": 1}
     assert node.group("audit")["dropped"] == {}
     assert node.acks() == []
     node.join("a1", "audit")
-    node.offer(9_999)  # sent again
+    node.offer(99_999)  # sent again
     assert (node.group("audit")["received"], node.group("audit")["queued"]) == (
         COMPLETE_QUEUE_FRAMES + 1,
         COMPLETE_QUEUE_FRAMES,
