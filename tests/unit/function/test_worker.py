@@ -402,9 +402,8 @@ def test_worker_moves_with_its_connection_to_another_zipper(opened: OpenBench, e
     bench.session.answers[other] = encode(JoinReply(epoch=9, observe=[TAG]))
     bench.zipper.move("line-2", [TAG], epoch=9)
     eventually(lambda: [key for key, _ in bench.session.questions].count(other) == 1, "asked to join there")
-    eventually(
-        lambda: bench.session.announced == {keys.alive("default", "line-2", f"detect/{instance}")}, "alive there only"
-    )
+    alive = keys.alive("default", "line-2", f"detect/{instance}")
+    eventually(lambda: bench.session.announced == {alive}, "alive there only")
     bench.deliver(1, b"late", epoch=EPOCH)  # of the zipper that was left: nobody listens any more
     header = Header(TAG, 1, 0, 0, 0)
     attachment = DeliveryHeader(header, 1, 9, 0, 0, "cam").encode()
