@@ -146,12 +146,6 @@ class Results:
         """Numbers of the frames of a source whose results came."""
         return {frame.sequence for frame in list(self.frames) if frame.origin == origin}
 
-    def check(self) -> None:
-        """The sink counts no more as missed than did not come: what was sent last may be missed without a trace."""
-        seen = [self.seen(origin) for origin in {frame.origin for frame in list(self.frames)}]
-        gaps = sum(max(numbers) - min(numbers) + 1 - len(numbers) for numbers in seen)
-        assert self.sink.missed <= gaps
-
     def close(self) -> None:
         self.sink.close()
         self._thread.join(10)
@@ -243,7 +237,6 @@ class Traffic:
             lambda: len(self.seen()) >= entry["completed"] - missed,
             lambda: f"every result at the sink; without: {self.unseen()}; ledger: {entry}; {self.source.statistics()}",
         )
-        self.results.check()
         counts = self.source.statistics()
         return Account(
             offered=counts.offered,
