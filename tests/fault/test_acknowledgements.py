@@ -46,8 +46,8 @@ def acknowledge(node: Node, source: Source, *released: int, stream: int | None =
     heard = threading.Event()
     key = keys.acks(node.connection.namespace, node.connection.zipper, source.name)
     watch = source.connection.session.subscribe(key, lambda *_: heard.set())
-    source.connection.session.settle()
-    ack = Ack(stream=source.stream if stream is None else stream, epoch=epoch, released=list(released))
+    ranges = [(number, number) for number in sorted(set(released))]
+    ack = Ack(stream=source.stream if stream is None else stream, epoch=epoch, released=ranges)
     node.connection.session.publish(key, encode(ack), lane=Lane.CONTROL)
     assert heard.wait(10)
     watch.close()

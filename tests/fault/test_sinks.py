@@ -23,8 +23,9 @@ from tests.processes import Commands, Node, environment_with, poll
 
 # With 100 frames a second of each source, 12 MB/s: what lies in buffers on the way to a sink is full at once.
 PAYLOAD = bytes(60_000)
-# What a frozen sink may hold up others for: half a second until it is cut off, and a machine that is busy.
-HELD_UP_S = 2.0
+# What a frozen sink may hold up others for: it is cut off after 2 s, and until then each frame for it holds those
+# behind it up for 10 ms; and a machine that is busy.
+HELD_UP_S = 4.0
 
 
 @pytest.fixture(scope="module")

@@ -320,7 +320,7 @@ class Group(Generic[PayloadType]):
                 self._bindings.unbind(item)
                 self.outcomes.settle(item, done)
                 if instance.most_credits and instance.takes_frames and done.status != "dropped":
-                    self.instances.adapt(instance, done.handler_ns)
+                    self.instances.adapt(instance, done.handler_ns, item.size)
 
     def _take_refused(self, link: Instance[PayloadType], refused: dict[int, Item[PayloadType]]) -> None:
         """A peer has no place for some frames, nor for those that must follow them."""

@@ -11,6 +11,8 @@ from nearfield.zipper.item import Item, PayloadType
 # As much work may wait at an instance that takes as many frames as it can. Less than what it costs to lose them with
 # it, or to have handed them to one that turns out to be slow.
 AHEAD_NS = 2_000_000
+# And so many bytes, by the size of the latest frame: what a link cannot take at once is lost, and sent again after 1 s.
+AHEAD_BYTES = 768 * 1024
 _NEWEST_WEIGHT = 0.125
 
 
@@ -113,11 +115,12 @@ class Instances(Generic[PayloadType]):
         self._moved(instance, before, instance.free)
         return item
 
-    def adapt(self, instance: Instance[PayloadType], handler_ns: int) -> None:
+    def adapt(self, instance: Instance[PayloadType], handler_ns: int, size: int = 0) -> None:
         """A frame took so long: give an instance of a quick function more at a time, so that it never waits for us."""
         weight = _NEWEST_WEIGHT if instance.mean_handler_ns else 1.0
         instance.mean_handler_ns += weight * (max(handler_ns, 1) - instance.mean_handler_ns)
         ahead = int(AHEAD_NS * instance.concurrency / instance.mean_handler_ns)
+        ahead = min(ahead, AHEAD_BYTES // max(1, size))
         before = instance.free
         instance.credits = min(instance.least_credits + ahead, max(instance.least_credits, instance.most_credits))
         if instance.free != before:
