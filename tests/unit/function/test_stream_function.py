@@ -14,7 +14,7 @@ from nearfield.frame.control import JoinReply, JoinRequest, decode, encode
 from nearfield.function import Context
 from tests.doubles import MemoryZipper
 
-JOIN = keys.join("default", "line-1")
+JOIN = keys.join("default", "line-1", "detect")
 
 
 def admitting() -> MemoryZipper:

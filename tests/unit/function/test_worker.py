@@ -33,8 +33,8 @@ from tests.doubles import MemoryZipper
 
 TAG = 0x10
 EPOCH = 5
-JOIN = keys.join("default", "line-1")
-LEAVE = keys.leave("default", "line-1")
+JOIN = keys.join("default", "line-1", "detect")
+LEAVE = keys.leave("default", "line-1", "detect")
 Eventually = Callable[..., None]
 
 
@@ -72,6 +72,11 @@ class Bench:
         self.errors: list[BaseException] = []
         self.thread = threading.Thread(target=self._run)
 
+    @property
+    def instance(self) -> str:
+        """What the zipper calls it."""
+        return keys.qualified("detect", self.worker.instance)
+
     def start(self) -> Bench:
         self.worker.join()
         self.thread.start()
@@ -88,10 +93,10 @@ class Bench:
     ) -> None:
         header = Header(TAG, 1, number, self.clock.wall_ns(), self.clock.wall_ns())
         attachment = DeliveryHeader(header, number, epoch, remaining_us, after, "cam").encode()
-        self.session.deliver(keys.dispatch("default", "line-1", self.worker.instance), payload, attachment)
+        self.session.deliver(keys.dispatch("default", "line-1", self.instance), payload, attachment)
 
     def ask_to_join_again(self) -> None:
-        self.session.deliver(keys.dispatch("default", "line-1", self.worker.instance), b"")
+        self.session.deliver(keys.dispatch("default", "line-1", self.instance), b"")
 
     def done(self) -> dict[int, tuple[str, str]]:
         """Everything ever reported done: number -> (status, reason)."""
@@ -140,7 +145,7 @@ def test_worker_says_what_it_is_when_it_joins(opened: OpenBench) -> None:
     assert (request.observe, request.emit, request.runtime) == ([TAG, 0x12], [0x11], "python")
     assert request.concurrency == 1
     assert bench.worker.observe == [TAG]
-    assert bench.session.announced == {keys.alive("default", "line-1", bench.worker.instance)}
+    assert bench.session.announced == {keys.alive("default", "line-1", bench.instance)}
 
 
 def test_two_workers_of_one_function_have_two_names(opened: OpenBench) -> None:
@@ -165,9 +170,9 @@ def test_frame_is_handled_its_results_leave_and_it_is_reported(opened: OpenBench
     bench = opened().start()
     bench.deliver(1, b"abc")
     eventually(lambda: bench.done() == {1: ("completed", "")})
-    first, second = bench.session.sent_to("nearfield/default/frames/*/*/*")
-    assert (first.key, first.payload) == ("nearfield/default/frames/17/line-1/cam", b"ABC")
-    assert (second.key, second.payload) == ("nearfield/default/frames/18/line-1/cam", b"2")
+    first, second = bench.session.sent_to("nearfield/default/frames/*/*/*/*")
+    assert (first.key, first.payload) == ("nearfield/default/frames/17/line-1/cam/detect", b"ABC")
+    assert (second.key, second.payload) == ("nearfield/default/frames/18/line-1/cam/detect", b"2")
     headers = [decode_header(message.attachment) for message in (first, second)]
     assert [(header.sequence, header.hops, header.part) for header in headers] == [(1, 1, 0), (1, 1, 1)]
     statistics = bench.worker.statistics()
@@ -182,7 +187,7 @@ def test_failing_handler_fails_its_frame_and_the_next_goes_on(
     bench.deliver(1, b"fail")
     bench.deliver(2, b"abc")
     eventually(lambda: bench.done() == {1: ("failed", "handler"), 2: ("completed", "")})
-    assert [message.payload for message in bench.session.sent_to("nearfield/default/frames/*/*/*")] == [b"ABC", b"2"]
+    assert [message.payload for message in bench.session.sent_to("nearfield/default/frames/*/*/*/*")] == [b"ABC", b"2"]
     assert "frame cam/1, tag 0x10" in caplog.text
     assert isinstance(bench.handled[0][1], HandlerFailed)
 
@@ -261,7 +266,7 @@ def test_results_carry_the_age_of_their_frame_by_the_workers_own_clock(
     bench.clock.jump_wall(3600)
     gate.opened.set()
     eventually(lambda: bench.done())
-    (result,) = bench.session.sent_to("nearfield/default/frames/*/*/*")
+    (result,) = bench.session.sent_to("nearfield/default/frames/*/*/*/*")
     assert decode_header(result.attachment).sent_ns == sent_ns + 200_000_000
 
 
@@ -269,7 +274,7 @@ def test_only_declared_tags_may_be_emitted(opened: OpenBench, eventually: Eventu
     bench = opened(emit=frozenset({0x11})).start()
     bench.deliver(1, b"abc")
     eventually(lambda: bench.done() == {1: ("failed", "handler")})
-    assert bench.session.sent_to("nearfield/default/frames/*/*/*") == []
+    assert bench.session.sent_to("nearfield/default/frames/*/*/*/*") == []
 
 
 def test_deliveries_that_are_repeated_broken_or_of_another_zipper_are_ignored(
@@ -279,7 +284,7 @@ def test_deliveries_that_are_repeated_broken_or_of_another_zipper_are_ignored(
     bench.deliver(1, b"abc")
     bench.deliver(1, b"abc")
     bench.deliver(2, b"abc", epoch=EPOCH + 1)
-    bench.session.deliver(keys.dispatch("default", "line-1", bench.worker.instance), b"abc", b"garbage")
+    bench.session.deliver(keys.dispatch("default", "line-1", bench.instance), b"abc", b"garbage")
     bench.deliver(3, b"last")
     eventually(lambda: bench.done() == {1: ("completed", ""), 3: ("completed", "")})
     assert [frame.payload for frame, _ in bench.handled] == [b"abc", b"last"]
@@ -385,9 +390,9 @@ def test_new_epoch_in_the_zippers_state_makes_the_worker_join(opened: OpenBench,
 
 def test_worker_moves_with_its_connection_to_another_zipper(opened: OpenBench, eventually: Eventually) -> None:
     bench = opened().start()
-    instance = bench.worker.instance
+    instance = bench.instance
     assert bench.session.announced == {keys.alive("default", "line-1", instance)}
-    other = keys.join("default", "line-2")
+    other = keys.join("default", "line-2", "detect")
     bench.session.answers[other] = encode(JoinReply(epoch=9, observe=[TAG]))
     bench.zipper.move("line-2", [TAG], epoch=9)
     eventually(lambda: [key for key, _ in bench.session.questions].count(other) == 1, "asked to join there")
@@ -399,7 +404,7 @@ def test_worker_moves_with_its_connection_to_another_zipper(opened: OpenBench, e
     bench.session.deliver(keys.dispatch("default", "line-2", instance), b"abc", attachment)
     eventually(lambda: len(bench.handled) == 1)
     assert [bench.handled[0][0].payload, bench.handled[0][0].zipper] == [b"abc", "line-2"]
-    results = bench.session.sent_to("nearfield/default/frames/*/line-2/cam")
+    results = bench.session.sent_to("nearfield/default/frames/*/line-2/cam/detect")
     assert [message.payload for message in results] == [b"ABC", b"2"]
 
 
@@ -407,8 +412,8 @@ def test_result_for_another_source_leaves_under_its_name_and_says_so(opened: Ope
     bench = opened(lambda context: context.emit(0x11, b"turn left", to="cam-2")).start()
     bench.deliver(1, b"")
     eventually(lambda: bench.done() == {1: ("completed", "")})
-    (message,) = bench.session.sent_to("nearfield/default/frames/*/*/*")
-    assert message.key == "nearfield/default/frames/17/line-1/cam-2"
+    (message,) = bench.session.sent_to("nearfield/default/frames/*/*/*/*")
+    assert message.key == "nearfield/default/frames/17/line-1/cam-2/detect"
     assert decode_header(message.attachment).is_addressed
 
 
@@ -427,9 +432,9 @@ def test_results_have_the_priority_of_the_function_and_reports_the_same_so_that_
     bench = opened(priority=priority).start()
     header = Header(TAG, 1, 0, 0, 0, flags=flags_of(of_frame))
     attachment = DeliveryHeader(header, 1, EPOCH, 0, 0, "cam").encode()
-    bench.session.deliver(keys.dispatch("default", "line-1", bench.worker.instance), b"abc", attachment)
+    bench.session.deliver(keys.dispatch("default", "line-1", bench.instance), b"abc", attachment)
     eventually(lambda: bench.done() == {1: ("completed", "")})
-    results = bench.session.sent_to("nearfield/default/frames/*/*/*")
+    results = bench.session.sent_to("nearfield/default/frames/*/*/*/*")
     assert {message.lane for message in results} == {lane}
     assert {decode_header(message.attachment).priority for message in results} == {priority}
     assert {message.lane for message in bench.session.sent_to(keys.reports("default", "line-1"))} == {reports}
@@ -510,7 +515,7 @@ def test_several_frames_at_a_time_leave_in_the_order_in_which_they_came(
     eventually(lambda: len(bench.done()) == 4)
     expected = {1: ("completed", ""), 2: ("failed", "handler"), 3: ("completed", ""), 4: ("completed", "")}
     assert list(bench.done().items()) == list(expected.items())
-    assert [message.payload for message in bench.session.sent_to("nearfield/default/frames/*/*/*")] == [
+    assert [message.payload for message in bench.session.sent_to("nearfield/default/frames/*/*/*/*")] == [
         b"a",
         b"c",
         b"d",
@@ -657,7 +662,7 @@ def test_worker_that_leaves_is_heard_until_it_has_finished(opened: OpenBench, ev
     assert held.has_begun(1)
     bench.worker.stop()
     eventually(lambda: bench.leaves(), "it says that it leaves")
-    reports = keys.reports("default", "line-1", bench.worker.instance)
+    reports = keys.reports("default", "line-1", bench.instance)
     before = len(bench.session.sent_to(reports))
     eventually(lambda: len(bench.session.sent_to(reports)) >= before + 3, "heartbeats")
     held.gate.set()
@@ -683,6 +688,6 @@ def test_reports_are_messages_of_the_protocol(opened: OpenBench, eventually: Eve
     bench = opened().start()
     bench.deliver(1, b"abc")
     eventually(lambda: bench.done())
-    key = keys.reports("default", "line-1", bench.worker.instance)
+    key = keys.reports("default", "line-1", bench.instance)
     report = msgspec.json.decode(bench.session.sent_to(key)[0].payload)
     assert set(report) == {"instance", "epoch", "received", "holding", "done", "busy_ms"}

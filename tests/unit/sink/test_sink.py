@@ -21,7 +21,7 @@ from nearfield.sink.missing import REMEMBERED_SENDERS, Missing
 from tests.doubles import MemoryZipper
 
 HEADER = Header(tag=0x11, stream=1, sequence=3, captured_ns=1_000, sent_ns=2_000)
-KEY = "nearfield/default/frames/17/line-1/cam"
+KEY = "nearfield/default/frames/17/line-1/cam/-"
 
 
 def test_frame_comes_out_as_it_was_sent() -> None:
@@ -38,7 +38,7 @@ def test_only_wanted_tags_are_received_each_once() -> None:
     zipper = MemoryZipper.observing()
     with Sink(zipper.connection, ["0x11", 17, 0x12]) as sink:
         assert sink.tags == (0x11, 0x12)
-        zipper.session.deliver("nearfield/default/frames/16/line-1/cam", b"", HEADER.encode())
+        zipper.session.deliver("nearfield/default/frames/16/line-1/cam/-", b"", HEADER.encode())
         zipper.session.deliver(KEY, b"", HEADER.encode())
         assert sink.receive(0) is not None
         assert sink.receive(0) is None
@@ -47,8 +47,8 @@ def test_only_wanted_tags_are_received_each_once() -> None:
 def test_without_tags_everything_is_received_from_every_zipper() -> None:
     zipper = MemoryZipper.observing()
     with Sink(zipper.connection) as sink:
-        zipper.session.deliver("nearfield/default/frames/17/line-2/cam", b"", HEADER.encode())
-        zipper.session.deliver("nearfield/other/frames/17/line-2/cam", b"", HEADER.encode())
+        zipper.session.deliver("nearfield/default/frames/17/line-2/cam/-", b"", HEADER.encode())
+        zipper.session.deliver("nearfield/other/frames/17/line-2/cam/-", b"", HEADER.encode())
         frame = sink.receive(0)
         assert frame is not None
         assert frame.zipper == "line-2"
@@ -59,8 +59,8 @@ def test_messages_that_are_no_frames_are_counted_and_skipped() -> None:
     zipper = MemoryZipper.observing()
     with Sink(zipper.connection) as sink:
         zipper.session.deliver(KEY, b"", b"")
-        zipper.session.deliver("nearfield/default/frames/x/line-1/cam", b"", HEADER.encode())
-        zipper.session.deliver("nearfield/default/frames/16/line-1/cam", b"", HEADER.encode())
+        zipper.session.deliver("nearfield/default/frames/x/line-1/cam/-", b"", HEADER.encode())
+        zipper.session.deliver("nearfield/default/frames/16/line-1/cam/-", b"", HEADER.encode())
         zipper.session.deliver(KEY, b"good", HEADER.encode())
         frame = sink.receive(0)
         assert frame is not None
@@ -114,7 +114,7 @@ def test_frames_that_come_again_are_left_out_if_asked(dedupe: bool, copies: int)
         for sent_ns in range(3):
             for origin, changes in VARIANTS:
                 header = replace(HEADER, sent_ns=sent_ns, **changes)
-                key = f"nearfield/default/frames/{header.tag}/line-{sent_ns}/{origin}"
+                key = f"nearfield/default/frames/{header.tag}/line-{sent_ns}/{origin}/-"
                 zipper.session.deliver(key, b"", header.encode())
         received = []
         while (frame := sink.receive(0)) is not None:

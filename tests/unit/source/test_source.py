@@ -37,12 +37,12 @@ class Bench:
     @property
     def sent(self) -> list[int]:
         """Sequence numbers on the wire, repetitions included."""
-        frames = self.zipper.session.sent_to("nearfield/default/frames/*/line-1/cam")
+        frames = self.zipper.session.sent_to("nearfield/default/frames/*/line-1/cam/-")
         return [decode_header(frame.attachment).sequence for frame in frames]
 
     def sent_to(self, zipper: str) -> list[int]:
         """Those that entered at one zipper."""
-        frames = self.session.sent_to(f"nearfield/default/frames/*/{zipper}/cam")
+        frames = self.session.sent_to(f"nearfield/default/frames/*/{zipper}/cam/-")
         return [decode_header(frame.attachment).sequence for frame in frames]
 
     def acknowledge(self, *sequences: int, stream: int | None = None, zipper: str = "line-1") -> None:
@@ -72,7 +72,7 @@ def test_frame_goes_out_under_its_key_with_its_header(opened: OpenBench) -> None
     assert bench.source.send(b"picture", captured_ns=123, deadline_ns=456) == 0
     (frame,) = bench.zipper.session.published
     header = decode_header(frame.attachment)
-    assert (frame.key, frame.payload) == ("nearfield/default/frames/16/line-1/cam", b"picture")
+    assert (frame.key, frame.payload) == ("nearfield/default/frames/16/line-1/cam/-", b"picture")
     assert (header.tag, header.stream, header.sequence) == (TAG, bench.source.stream, 0)
     assert (header.captured_ns, header.sent_ns, header.deadline_ns) == (123, bench.clock.wall_ns(), 456)
     assert (header.hops, header.part, header.flags) == (0, 0, 0)
@@ -416,7 +416,7 @@ def test_frames_that_wait_for_company_leave_in_time_though_the_program_sends_not
     assert bench.sent == list(range(8))
     bench.clock.advance(0.0001)
     eventually(lambda: bench.sent == list(range(10)), "the others, after 2 ms")
-    assert bench.session.together[-1] == ("nearfield/default/frames/16/line-1/cam", 2)
+    assert bench.session.together[-1] == ("nearfield/default/frames/16/line-1/cam/-", 2)
 
 
 def test_frames_leave_half_a_millisecond_apart_at_least_when_nothing_is_under_way(
@@ -555,12 +555,12 @@ def test_results_are_what_functions_made_of_this_sources_frames_or_addressed_to_
     bench = opened()
     results = bench.source.results(timeout_s=0)
     bench.source.send(b"a frame of its own")
-    key = "nearfield/default/frames/17/line-7/cam"
+    key = "nearfield/default/frames/17/line-7/cam/upper"
     stream = bench.source.stream
     bench.session.deliver(bench.session.published[0].key, b"own", bench.session.published[0].attachment)
     bench.session.deliver(key, b"earlier incarnation", emitted(17, stream + 1, 0))
     bench.session.deliver(key, b"broken", b"")
-    bench.session.deliver("nearfield/default/frames/17/line-7/other", b"another source", emitted(17, stream, 0))
+    bench.session.deliver("nearfield/default/frames/17/line-7/other/upper", b"another source", emitted(17, stream, 0))
     bench.session.deliver(key, b"result", emitted(17, stream, 0))
     bench.session.deliver(key, b"order", emitted(17, stream + 5, 3, is_addressed=True))
     assert [(frame.payload, frame.zipper) for frame in results] == [(b"result", "line-7"), (b"order", "line-7")]
@@ -570,7 +570,7 @@ def test_results_wait_from_the_first_call_on_and_the_oldest_give_way(opened: Ope
     bench = opened()
     bench.source.results()
     for number in range(RESULTS_QUEUE + 3):
-        bench.session.deliver("nearfield/default/frames/17/line-1/cam", b"", emitted(17, bench.source.stream, number))
+        bench.session.deliver("nearfield/default/frames/17/line-1/cam/upper", b"", emitted(17, bench.source.stream, number))
     assert bench.source.statistics().results_dropped == 3
     assert [frame.sequence for frame in bench.source.results(0)] == list(range(3, RESULTS_QUEUE + 3))
 

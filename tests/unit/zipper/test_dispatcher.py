@@ -186,24 +186,18 @@ def test_first_instance_names_the_tags_that_the_workflow_leaves_open() -> None:
 
 
 @pytest.mark.parametrize(
-    ("instance", "observe", "credits", "message"),
+    ("observe", "credits", "message"),
     [
-        ("d1", (0xF000,), 1, "reserved tags 0xf000"),
-        ("d1", (-1,), 1, "observe: got -1, expected tags from 0 to 4294967295"),
-        ("d1", (2**32,), 1, "observe: got 4294967296, expected"),
-        ("d1", (1,), 0, "credits: got 0, expected 1 to 1024"),
-        ("d1", (1,), 1025, "credits: got 1025, expected 1 to 1024"),
-        ("", (1,), 1, "instance name: got ''"),
-        ("a/b", (1,), 1, "instance name: got 'a/b'"),
-        ("*", (1,), 1, "instance name: got '*'"),
-        ("**", (1,), 1, "instance name: got '**'"),
+        ((0xF000,), 1, "reserved tags 0xf000"),
+        ((-1,), 1, "observe: got -1, expected tags from 0 to 4294967295"),
+        ((2**32,), 1, "observe: got 4294967296, expected"),
+        ((1,), 0, "credits: got 0, expected 1 to 1024"),
+        ((1,), 1025, "credits: got 1025, expected 1 to 1024"),
     ],
 )
-def test_request_that_cannot_work_is_refused(
-    instance: str, observe: tuple[int, ...], credits: int, message: str
-) -> None:
+def test_request_that_cannot_work_is_refused(observe: tuple[int, ...], credits: int, message: str) -> None:
     node = Node(GroupPolicy("detect"))
-    assert message in node.join(instance, observe=observe, credits=credits)
+    assert message in node.join("d1", observe=observe, credits=credits)
     assert node.group()["instances"] == 0
 
 

@@ -16,7 +16,7 @@ def nothing(now_ns: int) -> None: ...
 def test_events_come_out_in_order() -> None:
     box, seen = Inbox(100), []
     box.put(lambda now_ns: seen.append(("event", now_ns)))
-    assert box.put_frames(lambda now_ns: seen.append(("frame", now_ns)), 1, 5)
+    assert box.put_frames(lambda now_ns: seen.append(("frame", now_ns)), "cam", 1, 5)
     for now_ns in (1, 2):
         event = box.take()
         assert event is not None
@@ -27,21 +27,21 @@ def test_events_come_out_in_order() -> None:
 
 def test_frames_are_refused_beyond_so_many_bytes_until_some_are_taken() -> None:
     box = Inbox(10)
-    assert [box.put_frames(nothing, 1, size) for size in (6, 4, 1, 0)] == [True, True, False, True]
+    assert [box.put_frames(nothing, "cam", 1, size) for size in (6, 4, 1, 0)] == [True, True, False, True]
     box.take()
-    assert [box.put_frames(nothing, 1, size) for size in (7, 6)] == [False, True]
+    assert [box.put_frames(nothing, "cam", 1, size) for size in (7, 6)] == [False, True]
 
 
 def test_a_single_frame_finds_room_however_large() -> None:
     box = Inbox(10)
-    assert box.put_frames(nothing, 1, 11)
-    assert not box.put_frames(nothing, 1, 1)
+    assert box.put_frames(nothing, "cam", 1, 11)
+    assert not box.put_frames(nothing, "cam", 1, 1)
 
 
 def test_frames_are_refused_beyond_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inbox, "INBOX_FRAMES", 2)
     box = Inbox(10)
-    assert [box.put_frames(nothing, 1, 1) for _ in range(3)] == [True, True, False]
+    assert [box.put_frames(nothing, "cam", 1, 1) for _ in range(3)] == [True, True, False]
     box.put(nothing)  # what is no frame always goes in
     assert [box.take() for _ in range(4)] == [nothing, nothing, nothing, None]
 
@@ -50,14 +50,14 @@ def test_frames_that_come_together_count_each(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(inbox, "INBOX_FRAMES", 4)
     box = Inbox(10)
     # Those that find room for one find it for all: what came together is never parted.
-    assert [box.put_frames(nothing, frames, 0) for frames in (3, 3, 1)] == [True, True, False]
+    assert [box.put_frames(nothing, "cam", frames, 0) for frames in (3, 3, 1)] == [True, True, False]
     box.take()
-    assert [box.put_frames(nothing, frames, 0) for frames in (1, 1)] == [True, False]
+    assert [box.put_frames(nothing, "cam", frames, 0) for frames in (1, 1)] == [True, False]
 
 
 def test_bytes_of_frames_that_come_together_are_refused_together() -> None:
     box = Inbox(10)
-    assert [box.put_frames(nothing, 2, size) for size in (8, 3, 2)] == [True, False, True]
+    assert [box.put_frames(nothing, "cam", 2, size) for size in (8, 3, 2)] == [True, False, True]
 
 
 def test_taking_waits_until_it_is_woken() -> None:
