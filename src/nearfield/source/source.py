@@ -338,7 +338,7 @@ class Source:
             self._closed
             or bool(self._resend)
             or self._sendable_waiting() is not None
-            or (self._keeper_sleeps and len(self._window) > 0)
+            or (self._keeper_sleeps and self._needs_upkeep)
             or (bool(self._linger) and not self._keeper_lingers)
             or self._linger_is_due()
         )

@@ -12,7 +12,6 @@ class GroupPolicy:
 
     Attributes:
         observe: tags; empty: those that the first instance names.
-        emit: tags that it may emit; empty: any.
         mode: "live" drops the oldest when `queue` is full, "complete" keeps all.
         queue: frames waiting at most (live), for all sources together.
         max_age_ns: frames older than this are dropped before they are handled (live); None: no limit.
@@ -20,11 +19,11 @@ class GroupPolicy:
         order: "source": frames of one source go to one instance as long as it holds any of them, and in order.
         timeout_ns: an instance that is at one frame for longer is stuck.
         dead_letter: tag for frames that could not be handled; None: they are only counted.
+        emit: tags that it may emit; empty: any.
     """
 
     name: str
     observe: frozenset[int] = frozenset()
-    emit: frozenset[int] = frozenset()
     mode: Literal["live", "complete"] = "live"
     queue: int = 8
     max_age_ns: int | None = None
@@ -32,3 +31,4 @@ class GroupPolicy:
     order: Literal["none", "source"] = "none"
     timeout_ns: int = 60_000_000_000
     dead_letter: int | None = None
+    emit: frozenset[int] = frozenset()

@@ -286,7 +286,8 @@ def test_sender_that_waits_goes_on_when_there_is_room(opened: OpenBench, eventua
     bench.clock.advance(0.001)
     bench.acknowledge(0)
     sender.join(timeout=10)
-    assert bench.sent == [0, 1]
+    assert not sender.is_alive()
+    eventually(lambda: bench.sent == [0, 1], "the second frame sent")
 
 
 def test_sender_that_waits_ends_when_the_source_is_closed(opened: OpenBench, eventually: Eventually) -> None:

@@ -40,14 +40,34 @@ def test_a_single_frame_finds_room_however_large() -> None:
 
 def test_frames_are_refused_beyond_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inbox, "INBOX_FRAMES", 2)
+    monkeypatch.setattr(inbox, "SENDERS_PART", 1)
     box = Inbox(10)
-    assert [box.put_frames(nothing, "cam", 1, 1) for _ in range(3)] == [True, True, False]
+    assert [box.put_frames(nothing, sender, 1, 1) for sender in ("a", "b", "c")] == [True, True, False]
     box.put(nothing)  # what is no frame always goes in
     assert [box.take() for _ in range(4)] == [nothing, nothing, nothing, None]
 
 
+def test_nobody_takes_more_than_a_part_so_that_others_find_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inbox, "INBOX_FRAMES", 8)
+    monkeypatch.setattr(inbox, "SENDERS_PART", 4)
+    box = Inbox(1_000)
+    assert [box.put_frames(nothing, "flood", 1, 1) for _ in range(4)] == [True, True, False, False]
+    assert [box.put_frames(nothing, sender, 1, 1) for sender in ("cam", "door", "flood")] == [True, True, False]
+    box.take()
+    assert [box.put_frames(nothing, "flood", 1, 1) for _ in range(2)] == [True, False]
+
+
+def test_senders_that_come_and_go_leave_nothing_behind() -> None:
+    box = Inbox(1_000)
+    for number in range(3 * inbox.INBOX_FRAMES):
+        assert box.put_frames(nothing, f"cam-{number}", 1, 1)
+        assert box.take() is nothing
+    assert box._frames_of == {}
+
+
 def test_frames_that_come_together_count_each(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inbox, "INBOX_FRAMES", 4)
+    monkeypatch.setattr(inbox, "SENDERS_PART", 1)
     box = Inbox(10)
     # Those that find room for one find it for all: what came together is never parted.
     assert [box.put_frames(nothing, "cam", frames, 0) for frames in (3, 3, 1)] == [True, True, False]
