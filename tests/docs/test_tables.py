@@ -83,9 +83,11 @@ def _types(annotation: Any) -> Iterator[Any]:
 def written(field: Any) -> str | None:
     """A default as people write it; None where words say it."""
     default = field.default
+    if default is None:
+        return None
     if field.name.endswith(("_bytes", "_bytes_per_s")):
         return str(format_size(default))
-    if field.name.endswith("_s") and default is not None:
+    if field.name.endswith("_s"):
         return str(format_duration(default))
     if isinstance(default, bool):
         return str(default).lower()

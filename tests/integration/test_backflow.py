@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -93,10 +94,10 @@ def test_sink_leaves_out_what_is_handled_and_sent_a_second_time(address: str, ev
     connection = dial(address)
     with Sink(address, [RESULT], dedupe=True) as deduping, Sink(address, [RESULT]) as plain:
         result = Header(PICTURE, 1, 7, 0, 0).emitted(RESULT, 0, 0)
-        key = str(keys.FrameKey("default", RESULT, "line-1", "cam"))
+        key = keys.frame("default", RESULT, "line-1", "cam", "detect")
         for _ in range(3):
             connection.session.publish(key, b"result", attachment=result.encode())
-        connection.session.publish(key, b"last", attachment=Header(RESULT, 1, 8, 0, 0).encode())
+        connection.session.publish(key, b"last", attachment=replace(result, sequence=8).encode())
         assert [frame.payload for _ in range(2) if (frame := deduping.receive(20))] == [b"result", b"last"]
         assert [frame.payload for _ in range(4) if (frame := plain.receive(20))] == [b"result"] * 3 + [b"last"]
         assert (deduping.statistics().duplicates, plain.statistics().duplicates) == (2, 0)

@@ -367,12 +367,16 @@ def test_wildcard_puts_and_broken_headers_are_refused_and_counted(node: Node, ev
     session = node.dial().session
     header = Header(PICTURE, 1, 0, 0, 0).encode()
     key = str(keys.FrameKey("default", PICTURE, "line-1", "intruder"))
-    session.publish(f"nearfield/default/frames/{PICTURE}/*/intruder", b"wild", attachment=header)
+    session.publish(f"nearfield/default/frames/{PICTURE}/*/intruder/-", b"wild", attachment=header)
     session.publish("nearfield/default/frames/**", b"wilder", attachment=header)
     session.publish(key, b"none")
     session.publish(key, b"short", attachment=header[:-1])
     session.publish(key, b"other tag", attachment=Header(PICTURE + 1, 1, 0, 0, 0).encode())
-    eventually(lambda: node.rejected() == {"malformed": 5})
+    emitted = Header(PICTURE, 1, 0, 0, 0).emitted(PICTURE, 0, 0).encode()
+    session.publish(key, b"emitted, by the source itself", attachment=emitted)
+    by = keys.frame("default", PICTURE, "line-1", "intruder", "detect")
+    session.publish(by, b"the source's own, by a function", attachment=header)
+    eventually(lambda: node.rejected() == {"malformed": 7})
     session.publish(key, b"good", attachment=header)
     eventually(lambda: collector.payloads == [b"good"])
     assert node.group("detect")["received"] == 1
@@ -402,7 +406,7 @@ def test_messages_that_are_meant_ill_do_not_end_the_zipper(node: Node, eventuall
     node.start(DETECT)
     collector = Collector()
     session = node.dial().session
-    join, reports = keys.join("default", "line-1"), keys.reports("default", "line-1", "x")
+    join, reports = keys.join("default", "line-1", "detect"), keys.reports("default", "line-1", "detect/x")
 
     def refusal(question: bytes) -> str:
         answer = session.ask(join, question)
@@ -411,11 +415,13 @@ def test_messages_that_are_meant_ill_do_not_end_the_zipper(node: Node, eventuall
 
     for name in ("", "*", "**", "a/b", "a//b", "/", "a#b?", "x" * 10_000):
         request = JoinRequest(protocol=1, function="detect", instance=name, observe=[])
-        assert refusal(encode(request)).startswith("instance name: got ")
+        assert refusal(encode(request)).startswith("join message: instance ")
         report = Report(instance=name, epoch=1, received=0, holding=[])
         session.publish(reports, encode(report), lane=Lane.CONTROL)
     assert refusal(b"").startswith("joinrequest message: ")
     assert refusal(b"[]").startswith("joinrequest message: ")
+    other = JoinRequest(protocol=1, function="audit", instance="x", observe=[])
+    assert refusal(encode(other)) == "join message: got `audit`, expected `detect`"
     newer = JoinRequest(protocol=9, function="detect", instance="x", observe=[])
     assert refusal(encode(newer)) == "protocol: got version 9, expected 1; update the older side"
     session.publish(reports, b"\xff", lane=Lane.CONTROL)

@@ -924,3 +924,14 @@ def test_processes_of_a_function_are_those_that_take_frames() -> None:
     leaves(node, "a1", 1)
     assert node.dispatcher.pids_of("audit") == {2}
     assert node.dispatcher.pids_of("nobody") == set()
+
+
+# ---- what functions may emit
+
+
+def test_function_may_emit_what_it_declares_and_anything_if_it_declares_nothing() -> None:
+    node = Node(GroupPolicy("detect", frozenset({1}), emit=frozenset({2, 3})), GroupPolicy("audit", frozenset({1})))
+    assert [node.dispatcher.may_emit("detect", tag) for tag in (1, 2, 3, 4)] == [False, True, True, False]
+    assert node.dispatcher.may_emit("audit", 4)
+    # Of another zipper's workflow, perhaps: that one knows.
+    assert node.dispatcher.may_emit("elsewhere", 4)
