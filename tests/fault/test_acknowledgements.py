@@ -46,7 +46,11 @@ def acknowledge(node: Node, source: Source, *released: int, stream: int | None =
     heard = threading.Event()
     key = keys.acks(node.connection.namespace, node.connection.zipper, source.name)
     watch = source.connection.session.subscribe(key, lambda *_: heard.set())
-    ack = Ack(stream=source.stream if stream is None else stream, epoch=epoch, released=[(number, number) for number in released])
+    ack = Ack(
+        stream=source.stream if stream is None else stream,
+        epoch=epoch,
+        released=[(number, number) for number in released],
+    )
     node.connection.session.publish(key, encode(ack), lane=Lane.CONTROL)
     assert heard.wait(10)
     watch.close()

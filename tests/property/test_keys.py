@@ -17,9 +17,7 @@ SEGMENTS = (
 
 
 @given(NAMES, TAGS, NAMES, NAMES, st.just(keys.SOURCE) | NAMES)
-def test_frame_key_is_read_back_as_it_was_written(
-    namespace: str, tag: int, zipper: str, origin: str, by: str
-) -> None:
+def test_frame_key_is_read_back_as_it_was_written(namespace: str, tag: int, zipper: str, origin: str, by: str) -> None:
     key = keys.FrameKey(namespace, tag, zipper, origin, by)
     assert keys.parse_frame_key(str(key)) == key
     assert key.is_emitted == (by != keys.SOURCE)

@@ -571,7 +571,9 @@ def test_results_wait_from_the_first_call_on_and_the_oldest_give_way(opened: Ope
     bench = opened()
     bench.source.results()
     for number in range(RESULTS_QUEUE + 3):
-        bench.session.deliver("nearfield/default/frames/17/line-1/cam/upper", b"", emitted(17, bench.source.stream, number))
+        bench.session.deliver(
+            "nearfield/default/frames/17/line-1/cam/upper", b"", emitted(17, bench.source.stream, number)
+        )
     assert bench.source.statistics().results_dropped == 3
     assert [frame.sequence for frame in bench.source.results(0)] == list(range(3, RESULTS_QUEUE + 3))
 
