@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
+import msgspec
 import pytest
 
 from nearfield import AsyncSink, AsyncSource, Context, Sink, Source, StreamFunction, dial
@@ -91,17 +92,19 @@ def test_asynchronous_source_and_sink_receive_results(address: str) -> None:
 
 
 def test_sink_leaves_out_what_is_handled_and_sent_a_second_time(address: str, eventually: Eventually) -> None:
-    connection = dial(address)
-    with Sink(address, [RESULT], dedupe=True) as deduping, Sink(address, [RESULT]) as plain:
+    with (
+        contextlib.closing(dial(address)) as connection,
+        Sink(address, [RESULT], dedupe=True) as deduping,
+        Sink(address, [RESULT]) as plain,
+    ):
         result = Header(PICTURE, 1, 7, 0, 0).emitted(RESULT, 0, 0)
         key = keys.frame("default", RESULT, "line-1", "cam", "detect")
         for _ in range(3):
             connection.session.publish(key, b"result", attachment=result.encode())
-        connection.session.publish(key, b"last", attachment=replace(result, sequence=8).encode())
+        connection.session.publish(key, b"last", attachment=msgspec.structs.replace(result, sequence=8).encode())
         assert [frame.payload for _ in range(2) if (frame := deduping.receive(20))] == [b"result", b"last"]
         assert [frame.payload for _ in range(4) if (frame := plain.receive(20))] == [b"result"] * 3 + [b"last"]
         assert (deduping.statistics().duplicates, plain.statistics().duplicates) == (2, 0)
-    connection.close()
 
 
 def test_sources_and_sinks_share_a_connection(address: str) -> None:

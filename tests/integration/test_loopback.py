@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import queue
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 from nearfield import AsyncSource, Context, Sink, Source, StreamFunction, dial
 from nearfield.errors import CertificateError, ConfigError, RefusedError, TransportError
 from nearfield.frame import Header, keys
-from nearfield.frame.control import JoinReply, JoinRequest, Report, decode, encode
+from nearfield.frame.control import Done, JoinReply, JoinRequest, Report, decode, encode
 from nearfield.transport import (
     Address,
     Connection,
@@ -23,9 +24,10 @@ from nearfield.transport import (
     ensure_local_identity,
     ensure_server_certificate,
 )
+from nearfield.transport.settings import router_settings
 from nearfield.zipper import GroupPolicy, Zipper, ZipperSettings
 
-PICTURE, RESULT = 0x10, 0x11
+PICTURE, RESULT, OTHER = 0x10, 0x11, 0x12
 DETECT = GroupPolicy("detect", frozenset({PICTURE}))
 AUDIT = GroupPolicy("audit", frozenset({PICTURE}), mode="complete")
 Eventually = Callable[..., None]
@@ -105,6 +107,12 @@ class Node:
         settled = ledger["completed"] + sum(ledger["failed"].values()) + sum(ledger["dropped"].values())
         assert ledger["received"] == settled + ledger["queued"] + ledger["in_flight"]
         return ledger
+
+    @property
+    def epoch(self) -> int:
+        assert self.zipper is not None
+        epoch: int = self.zipper.ledger()["epoch"]
+        return epoch
 
     def rejected(self) -> dict[str, int]:
         assert self.zipper is not None
@@ -357,6 +365,49 @@ def test_sink_goes_on_after_a_restart(node: Node, eventually: Eventually) -> Non
     eventually(again, "a frame after the restart", timeout_s=20)
 
 
+def test_zipper_whose_session_is_opened_anew_loses_nothing(node: Node, eventually: Eventually) -> None:
+    node.start(AUDIT)
+    collector = Collector()
+
+    def answer(context: Context) -> None:
+        collector(context)
+        context.emit(RESULT, context.payload)
+
+    node.function("audit", answer)
+    sink, source = node.sink(RESULT, dedupe=True), node.source(mode="complete")
+    received: list[bytes] = []
+
+    def results() -> list[bytes]:
+        while (frame := sink.receive(0)) is not None:
+            received.append(frame.payload)
+        return received
+
+    for number in range(20):
+        source.send(b"%d" % number)
+    eventually(lambda: len(results()) == 20, "results before")
+    assert node.zipper is not None
+    session = node.zipper._session
+    assert session is not None
+    former, settings = session.id, router_settings([node.settings.listen[0].quic], node.settings.identity)
+    reopening = threading.Thread(target=session.reopen, args=(settings,))
+    reopening.start()
+    for number in range(20, 60):
+        source.send(b"%d" % number)
+    reopening.join(20)
+    assert session.id != former
+    assert source.flush(30)
+    assert set(collector.payloads) == {b"%d" % number for number in range(60)}
+    ledger = node.group("audit")
+    assert (ledger["failed"], ledger["dropped"], ledger["instances"]) == ({}, {}, 1)
+    assert source.statistics().released == 60
+
+    def again() -> bool:
+        source.send(b"after")
+        return b"after" in results()
+
+    eventually(again, "results again")
+
+
 # ---- what is refused
 
 
@@ -430,6 +481,55 @@ def test_messages_that_are_meant_ill_do_not_end_the_zipper(node: Node, eventuall
     eventually(lambda: collector.payloads == [b"fine"])
     assert node.zipper is not None
     assert node.zipper.failure is None
+
+
+def test_frame_that_its_function_does_not_declare_is_refused_and_counted(node: Node, eventually: Eventually) -> None:
+    node.start(
+        GroupPolicy("detect", frozenset({PICTURE}), emit=frozenset({RESULT})),
+        GroupPolicy("next", frozenset({RESULT, OTHER})),
+    )
+    collector = Collector()
+    node.function("next", collector)
+    session = node.dial().session
+    for by, tag in (("detect", OTHER), ("detect", RESULT), ("next", OTHER)):
+        emitted = Header(PICTURE, 1, 0, 0, 0).emitted(tag, 0, 0).encode()
+        session.publish(keys.frame("default", tag, "line-1", "cam", by), by.encode(), attachment=emitted)
+    eventually(lambda: collector.payloads == [b"detect", b"next"], "what is declared, or declared by nobody")
+    assert node.rejected() == {"not-declared": 1}
+
+
+def test_report_under_another_functions_key_changes_nothing(node: Node, eventually: Eventually) -> None:
+    node.start(AUDIT, DETECT)
+    gate = threading.Event()
+    node.function("audit", lambda context: gate.wait(20))
+    source, session = node.source(mode="complete"), node.dial().session
+    try:
+        source.send(b"held")
+        eventually(lambda: node.group("audit")["in_flight"] == 1, "the frame is with the instance")
+        alive: list[str] = []
+        session.watch_announcements(keys.alive("default", "line-1"), lambda key, _: alive.append(key))
+        eventually(lambda: alive)
+        audit = keys.qualified_in(alive[0])
+        instance = audit.rpartition("/")[2]
+        forged = keys.qualified("detect", instance)
+        told: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        session.subscribe(keys.dispatch("default", "line-1", forged), lambda *message: told.put(message[-1]))
+
+        def say_done(by: str, name: str) -> None:
+            report = Report(instance=name, epoch=node.epoch, received=1, holding=[], done=[Done(1, "completed", "", 1)])
+            session.publish(keys.reports("default", "line-1", by), encode(report), lane=Lane.CONTROL)
+
+        for name in (instance, audit):
+            say_done(forged, name)
+            assert told.get(timeout=10) == b"", "whoever reports so is told that it is not known"
+            group = node.group("audit")
+            assert (group["in_flight"], group["completed"], source.in_flight) == (1, 0, 1)
+        say_done(audit, forged)  # it is the key that counts
+        eventually(lambda: node.group("audit")["completed"] == 1)
+    finally:
+        gate.set()
+    assert source.flush(20)
+    assert node.group("audit")["completed"] == 1
 
 
 def test_client_of_another_authority_learns_why_it_is_refused(node: Node, tmp_path_factory: Any) -> None:
