@@ -20,6 +20,25 @@ SEGMENTS = (
 def test_frame_key_is_read_back_as_it_was_written(namespace: str, tag: int, zipper: str, origin: str, by: str) -> None:
     key = keys.FrameKey(namespace, tag, zipper, origin, by)
     assert keys.parse_frame_key(str(key)) == key
+    assert key.is_emitted == (by != keys.SOURCE)
+    assert keys.origin_in(str(key)) == origin
+
+
+@given(NAMES, NAMES)
+def test_instance_is_read_back_from_the_keys_that_end_with_it(function: str, instance: str) -> None:
+    qualified = keys.qualified(function, instance)
+    for key in (keys.dispatch, keys.reports, keys.alive):
+        assert keys.qualified_in(key("default", "z", qualified)) == qualified
+
+
+@given(st.text(max_size=40) | st.lists(SEGMENTS, max_size=8).map("/".join))
+def test_any_text_ends_with_an_instance_or_is_refused_by_name(text: str) -> None:
+    try:
+        qualified = keys.qualified_in(text)
+    except RemoteProtocolError as error:
+        assert str(error).startswith("key: got ")
+    else:
+        assert text == qualified or text.endswith(f"/{qualified}")
 
 
 @given(st.text(max_size=80) | st.lists(SEGMENTS, max_size=8).map("/".join))

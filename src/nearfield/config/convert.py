@@ -144,6 +144,8 @@ def expected(kind: inspect.Type, reads: str | None = None) -> str:
         return "true or false"
     if isinstance(kind, inspect.IntType):
         return f"a whole number from {kind.ge} to {kind.le}"
+    if isinstance(kind, inspect.FloatType):
+        return f"a number above {kind.gt}, up to {kind.le}"
     if isinstance(kind, inspect.StrType):
         return f"printable text of {kind.min_length or 0} to {kind.max_length} characters"
     if isinstance(kind, inspect.VarTupleType):
@@ -171,7 +173,9 @@ def _fits(value: Any, kind: inspect.Type) -> bool:
     if isinstance(kind, inspect.BoolType):
         return isinstance(value, bool)
     if isinstance(kind, inspect.FloatType):
-        return isinstance(value, float) and (kind.gt is None or value > kind.gt)
+        if not isinstance(value, (int, float)) or isinstance(value, bool):
+            return False
+        return (kind.gt is None or value > kind.gt) and (kind.le is None or value <= kind.le)
     return True
 
 

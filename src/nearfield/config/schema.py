@@ -203,7 +203,7 @@ class LimitsConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     # 16 MiB: a 1080p RGB picture (6.2 MB) passes, a 4K one (24.9 MB) is refused.
     max_payload_bytes: Size = field(default=16 * 2**20, name="max_payload")
     queue_bytes: Size = 256 * 2**20
-    source_frames_per_s: Annotated[float, Meta(gt=0)] | None = None
+    source_frames_per_s: Annotated[float, Meta(gt=0, le=1_000_000)] | None = None
     source_bytes_per_s: Size | None = None
 
 

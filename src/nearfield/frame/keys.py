@@ -173,7 +173,7 @@ def qualified_in(key: str) -> str:
     Raises:
         RemoteProtocolError: it does not end with two names.
     """
-    *_, function, instance = key.rsplit("/", 2)
+    function, instance = ["", "", *key.rsplit("/", 2)][-2:]
     if not (is_name(function) and is_name(instance)):
         raise RemoteProtocolError(f"key: got `{key[:200]}`, expected .../<function>/<instance>")
     return qualified(function, instance)

@@ -5,6 +5,7 @@ zenoh's threads only put events into the inbox; one thread takes them out, asks 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import queue
 import secrets
@@ -238,8 +239,9 @@ class Zipper:
 
     def _on_alive(self, key: str, is_alive: bool) -> None:
         if not is_alive:
-            instance = keys.qualified_in(key)
-            self._inbox.put(lambda now_ns: self._lose(instance, now_ns))
+            with contextlib.suppress(RemoteProtocolError):  # whatever that was, it is no instance of ours
+                instance = keys.qualified_in(key)
+                self._inbox.put(lambda now_ns: self._lose(instance, now_ns))
 
     # ---- the dispatcher's thread
 

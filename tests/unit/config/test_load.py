@@ -74,7 +74,7 @@ models:
     batch: {max: 16, wait: 500us}
   bolts: {path: bolts.xml, batch: {}}
 certificates: {ca: tls/ca.pem, certificate: tls/zipper.pem, key: tls/zipper.key}
-limits: {max_payload: 4MiB}
+limits: {max_payload: 4MiB, source_frames_per_s: 30, source_bytes_per_s: 2MiB}
 """ % ("AB" * 32)
 
 
@@ -126,6 +126,7 @@ def test_every_setting_arrives_in_its_unit_and_paths_are_relative_to_the_file(tm
         ca=tmp_path / "tls/ca.pem", certificate=tmp_path / "tls/zipper.pem", key=tmp_path / "tls/zipper.key"
     )
     assert (workflow.namespace, workflow.limits.max_payload_bytes) == ("plant-7", 4 * 2**20)
+    assert (workflow.limits.source_frames_per_s, workflow.limits.source_bytes_per_s) == (30, 2 * 2**20)
 
 
 def test_defaults_are_the_documented_ones(tmp_path: Path) -> None:
@@ -207,6 +208,13 @@ BAD: list[tuple[str, list[str]]] = [
     (
         "name: a\nfunctions: [{name: f, instances: two}]",
         ['workflow.yaml:2: functions[0].instances: got "two", expected a whole number from 1 to 256'],
+    ),
+    *(
+        (
+            f"name: a\nfunctions: []\nlimits: {{source_frames_per_s: {written}}}",
+            [(f"workflow.yaml:3: limits.source_frames_per_s: got {shown}, expected a number above 0, up to 1000000")],
+        )
+        for written, shown in [("0", "0"), ("true", "true"), ("fast", '"fast"'), ("1e7", "1e7"), ("-0.5", "-0.5")]
     ),
     ("name: a\nfunctions: []\nport: 0", ["workflow.yaml:3: port: got 0, expected a whole number from 1 to 65535"]),
     (
