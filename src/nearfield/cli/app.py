@@ -15,7 +15,20 @@ from nearfield.errors import NearfieldError
 from nearfield.supervised import end_with_supervisor
 
 # In the order in which a newcomer needs them; the module of the same name holds each.
-COMMANDS = ("demo", "serve", "run", "send", "watch", "top", "inspect", "compile", "validate", "version")
+COMMANDS = (
+    "demo",
+    "serve",
+    "run",
+    "send",
+    "watch",
+    "top",
+    "inspect",
+    "compile",
+    "sign",
+    "verify",
+    "validate",
+    "version",
+)
 _SETTINGS = {"help_option_names": ["-h", "--help"]}
 
 

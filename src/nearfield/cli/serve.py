@@ -11,10 +11,12 @@ import typer
 
 from nearfield.cli import options
 from nearfield.cli.output import say, say_json
+from nearfield.cli.provenance_options import signers_of
 from nearfield.cli.stopping import Stopping
 from nearfield.config import FunctionConfig, Workflow, WorkflowInvalid, check_workflow
 from nearfield.errors import InternalError, TransportError
 from nearfield.frame import format_tag, name_from
+from nearfield.signing import PublicKey
 from nearfield.supervise import Supervisor, is_program, worker_command, worker_environment
 from nearfield.telemetry import configure_logging
 from nearfield.transport import (
@@ -65,6 +67,7 @@ def serve(
     address = Address(host or workflow.host, port or workflow.port)
     check_listenable(address)
     configured = _configured_identity(workflow)
+    signers = signers_of(workflow)
     stuck: SimpleQueue[StuckInstance] = SimpleQueue()
     zipper = Zipper(
         ZipperSettings(
@@ -85,7 +88,7 @@ def serve(
     try:
         zipper.start()
         _announce(workflow, address, zipper, json=json)
-        _add_workers(supervisor, workflow, address, configured)
+        _add_workers(supervisor, workflow, address, configured, signers)
         while not stopping.wait(POLL_S):
             while not stuck.empty():
                 supervisor.kill(stuck.get().pid)
@@ -153,13 +156,24 @@ def _configured_identity(workflow: Workflow) -> Identity | None:
     )
 
 
-def _add_workers(supervisor: Supervisor, workflow: Workflow, address: Address, configured: Identity | None) -> None:
+def _add_workers(
+    supervisor: Supervisor,
+    workflow: Workflow,
+    address: Address,
+    configured: Identity | None,
+    signers: frozenset[PublicKey] | None,
+) -> None:
     reach = Address(_ANY_ADDRESS.get(address.host, address.host), address.port)
     for function in workflow.functions:
         if function.run is None:
             continue
         command = worker_command(
-            function, workflow.models, zipper=str(reach), namespace=workflow.namespace, identity=configured
+            function,
+            workflow.models,
+            zipper=str(reach),
+            namespace=workflow.namespace,
+            identity=configured,
+            signers=signers,
         )
         for number in range(function.instances):
             supervisor.add(f"{function.name}#{number + 1}", command, worker_environment(function))

@@ -38,6 +38,7 @@ from nearfield.frame.delivery import DeliveryHeader, decode_delivery
 from nearfield.frame.header import later
 from nearfield.function.concurrency import handle_in_order
 from nearfield.function.context import Context, Emission
+from nearfield.function.emission import EmissionGate, EmissionRules
 from nearfield.function.handled import Arrived, Handled, failure_reason
 from nearfield.function.handler import Handler
 from nearfield.function.progress import Progress
@@ -64,6 +65,7 @@ class WorkerSettings:
     credits: frames held at a time, those being handled included. 2 hides the round trip to the zipper; a handler
         that takes several frames at a time gets at least one more than that.
     priority: of what it emits.
+    emission: what its payloads must be; None: any bytes.
     """
 
     function: str
@@ -71,6 +73,7 @@ class WorkerSettings:
     emit: frozenset[int] | None = None
     credits: int = 2
     priority: Priority = "normal"
+    emission: EmissionRules | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +108,7 @@ class Worker:
         self._connection = connection
         self._clock = clock or SystemClock()
         self._on_frame = on_frame
+        self._gate = EmissionGate(settings.emission)
         self._epoch = 0
         self._progress = Progress(self.instance)
         self._mailbox: Mailbox[Arrived] = Mailbox(MAX_CREDITS)
@@ -288,8 +292,10 @@ class Worker:
         error: NearfieldError | None = None
         try:
             self._handler.handle(context)
+            # Behind every handler, whatever its language: what it caught itself would not fail its frame.
+            self._gate.check(context.emissions, self._clock.monotonic_ns())
         except NearfieldError as failure:
-            error = failure
+            error = self._gate.withheld(failure)
         return Handled(arrived, context, error, started_ns, self._clock.monotonic_ns())
 
     def _leave(self, handled: Handled) -> None:
@@ -312,7 +318,7 @@ class Worker:
             self._on_frame(frame, error, handler_ns)
 
     def _describe(self, error: NearfieldError, delivery: DeliveryHeader) -> str:
-        if isinstance(error, GuestError):
+        if isinstance(error, GuestError) and error.where is not None:
             return str(error)  # names function and frame already
         frame = f"frame {delivery.origin}/{delivery.header.sequence}, tag {format_tag(delivery.header.tag)}"
         return f"function `{self.settings.function}`: {error}, {frame}"
