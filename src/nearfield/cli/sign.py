@@ -19,8 +19,8 @@ from nearfield.signing import sign as sign_parts
 from nearfield.transport import StateDirectory
 from nearfield.transport.state_directory import read_private
 
-File = Annotated[
-    Path | None, typer.Argument(metavar="[FILE]", help="A guest, a program, or a model (OpenVINO: the XML).")
+Files = Annotated[
+    list[Path] | None, typer.Argument(metavar="[FILE...]", help="Guests, programs, or models (OpenVINO: the XML).")
 ]
 Key = Annotated[
     Path | None,
@@ -39,20 +39,22 @@ PURPOSES: tuple[Purpose, ...] = get_args(Purpose)
 
 
 def sign(
-    file: File = None, key: Key = None, new_key: NewKey = False, as_: As = None, json: options.Json = False
+    files: Files = None, key: Key = None, new_key: NewKey = False, as_: As = None, json: options.Json = False
 ) -> None:
-    """Sign a file: its signature is put beside it, as FILE.sig. With --new-key, make a key pair.
+    """Sign files: a signature is put beside each, as FILE.sig. With --new-key, make a key pair first.
 
     The private key is readable by you alone, and never shown. Give the public one to those who run what you sign.
     """
-    if file is None and not new_key:
+    if not files and not new_key:
         raise UsageError("nothing to do: got no file, expected FILE or --new-key")
     if key is None:
         key = key_path(StateDirectory.from_environment())
     if new_key:
         _make(key, json=json)
-    if file is not None:
-        _sign(file, key, as_, json=json)
+    if files:
+        signing = SigningKey.from_pem(read_private(key), where=str(key))
+        for file in files:
+            _sign(file, signing, as_, json=json)
 
 
 def key_path(state: StateDirectory) -> Path:
@@ -127,8 +129,7 @@ def _make(key: Path, *, json: bool) -> None:
     say(f"public key   {public_path(key)}: {made.public}")
 
 
-def _sign(path: Path, key: Path, chosen: str | None, *, json: bool) -> None:
-    signing = SigningKey.from_pem(read_private(key), where=str(key))
+def _sign(path: Path, signing: SigningKey, chosen: str | None, *, json: bool) -> None:
     purpose = purpose_of(path, chosen)
     signature = sign_parts(read_parts(path, purpose), purpose, signing)
     _write(signature_path(path), signature.encode())

@@ -68,7 +68,8 @@ class EmissionGate:
             if len(emission.payload) > self.rules.most_bytes:
                 # The size itself would be a number of the guest's choice.
                 raise EmissionRefused(
-                    f"got a payload of more than {self.rules.most_bytes} bytes, expected at most that", where="emit_bytes"
+                    f"got a payload of more than {self.rules.most_bytes} bytes, expected at most that",
+                    where="emit_bytes",
                 )
             problem = problem_of(self.rules.kind, emission.payload)
             if problem is not None:
