@@ -50,6 +50,10 @@ class ConfigError(NearfieldError):
     exit_code = 2
 
 
+class ProvenanceError(ConfigError):
+    """A file is not the one that was meant: another digest, no signature, or none that counts. It is not loaded."""
+
+
 class RemoteProtocolError(NearfieldError):
     """The other side sent bytes that break the protocol."""
 
@@ -112,6 +116,14 @@ class GuestFailed(GuestError):
 
 class HandlerFailed(NearfieldError):
     """A Python handler raised. Only the frame being handled fails."""
+
+
+class EmissionRefused(NearfieldError):
+    """What the handler emitted is not what the function declares to emit. Only the frame being handled fails.
+
+    Attributes:
+        where: the setting that refused it: `emit_kind`, `emit_bytes`, `emit_rate` or `emit`.
+    """
 
 
 class InferenceError(NearfieldError):

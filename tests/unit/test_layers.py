@@ -15,7 +15,8 @@ PACKAGE = ROOT / "src" / "nearfield"
 # Third-party engines, and the packages of nearfield that may import each.
 ENGINES = {
     "zenoh": {"transport"},
-    "cryptography": {"transport"},
+    # Certificates there, signatures of files here: different parts of it, and nothing in common.
+    "cryptography": {"transport", "signing"},
     "wasmtime": {"sandbox"},
     "ai_edge_litert": {"inference"},
     "onnxruntime": {"inference"},

@@ -15,7 +15,21 @@ from nearfield.errors import NearfieldError
 from nearfield.supervised import end_with_supervisor, say_last_words
 
 # In the order in which a newcomer needs them; the module of the same name holds each.
-COMMANDS = ("demo", "serve", "run", "send", "watch", "top", "reload", "inspect", "compile", "validate", "version")
+COMMANDS = (
+    "demo",
+    "serve",
+    "run",
+    "send",
+    "watch",
+    "top",
+    "reload",
+    "inspect",
+    "compile",
+    "sign",
+    "verify",
+    "validate",
+    "version",
+)
 _SETTINGS = {"help_option_names": ["-h", "--help"]}
 
 

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from nearfield.cli import options
+from nearfield.cli import options, provenance_options
 from nearfield.cli.output import say, say_json
 from nearfield.config import parse_duration, parse_size
 from nearfield.errors import UsageError
@@ -39,6 +39,8 @@ def compile(
     timeout: Timeout = "30s",
     memory: Memory = "2GiB",
     max_module: MostModule = "64MiB",
+    file_sha256: provenance_options.FileSha256 = None,
+    trust: provenance_options.Trust = None,
     json: options.Json = False,
 ) -> None:
     """Compile a guest into the cache, so that its next start takes milliseconds.
@@ -51,7 +53,8 @@ def compile(
         module_bytes=options.parsed("--max-module", parse_size, max_module),
     )
     cache = StateDirectory.from_environment().ensure("modules")
-    compiled = compile_guest(guest, limits=limits, cache_dir=cache)
+    provenance = provenance_options.provenance_of(file_sha256, trust)
+    compiled = compile_guest(guest, limits=limits, cache_dir=cache, provenance=provenance)
     if output is not None:
         _write(output, compiled.precompiled())
     kept = cache / f"{compiled.cache_key}.cwasm"

@@ -13,6 +13,7 @@ from nearfield.containment import ContainmentPlan, ContainmentReport, PythonInst
 from nearfield.inference import Device, ModelSource
 from nearfield.sandbox import Grants
 from nearfield.sandbox.written_pages import page_map
+from nearfield.signing import signature_path
 from nearfield.supervised import is_supervised
 from nearfield.transport import Identity, parse_address
 
@@ -47,7 +48,7 @@ def contain(
     files = [path for model in models.values() for path in model.files()]
     plan: ContainmentPlan = plan_for_guest(
         guest,
-        models=files,
+        models=[*files, signature_path(guest)],
         certificates=_files_of(identity),
         writable=[cache, record],
         tcp_ports=[*(parse_address(part).port for part in zipper.split(",")), *grants.http_ports()],

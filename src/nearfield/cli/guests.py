@@ -18,12 +18,18 @@ from nearfield.function.guest import GuestFunction
 from nearfield.inference import ModelStore
 from nearfield.sandbox import Grants, Guest, Limits, PictureRules, Watchdog, compile_guest, prepare_for
 from nearfield.sandbox.callpath import FastPath, call_path
+from nearfield.signing import Provenance
 from nearfield.transport import Identity, StateDirectory
 
 
 @dataclass(frozen=True, slots=True)
 class GuestOptions:
-    """Options of `nearfield run` for guests."""
+    """Options of `nearfield run` for guests.
+
+    Attributes:
+        provenance: of the guest's file; its signers are those of the models too.
+        keeps_words: whether what the guest says stays out of the log.
+    """
 
     path: Path
     name: str
@@ -36,6 +42,8 @@ class GuestOptions:
     grants: Grants
     pictures: PictureRules
     allow_precompiled: bool
+    provenance: Provenance
+    keeps_words: bool
 
 
 def load_guest(options: GuestOptions, *, identity: Identity, zipper: str) -> tuple[Handler, tuple[int, ...]]:
@@ -50,11 +58,11 @@ def load_guest(options: GuestOptions, *, identity: Identity, zipper: str) -> tup
         The handler, and the tags that the guest itself asks for.
 
     Raises:
-        UsageError, ConfigError, GuestInvalid, GuestAbiError, ModelInvalid: exit code 2, each.
+        UsageError, ConfigError, ProvenanceError, GuestInvalid, GuestAbiError, ModelInvalid: exit code 2, each.
     """
     state = StateDirectory.from_environment()
     cache, record = state.ensure("modules"), state.ensure("models")
-    sources = model_sources(options.models)
+    sources = model_sources(options.models, options.provenance.signers)
     at_a_time = frames_at_a_time(options.instance, sources, has_fast_path=isinstance(call_path(), FastPath))
     contained = contain(
         options.path,
@@ -75,6 +83,7 @@ def load_guest(options: GuestOptions, *, identity: Identity, zipper: str) -> tup
         cache_dir=cache,
         allow_precompiled=options.allow_precompiled,
         where=f"function `{options.name}`: {options.path}",
+        provenance=options.provenance,
     )
     prepare_for(compiled)
     # Models were tried out, and the module was compiled, in processes of their own: from here on there are no more,
@@ -97,7 +106,8 @@ def load_guest(options: GuestOptions, *, identity: Identity, zipper: str) -> tup
     guests = [load() for _ in range(at_a_time)]
     log_containment(sealed)
     batching = batching_graphs(store) if at_a_time > 1 else ()
-    return GuestFunction(options.name, *guests, batching=batching), guests[0].observes
+    function = GuestFunction(options.name, *guests, batching=batching, keeps_words=options.keeps_words)
+    return function, guests[0].observes
 
 
 def result_tag(observe: Sequence[int], emit: Sequence[int]) -> int | None:

@@ -15,6 +15,7 @@ from nearfield.errors import ConfigError, UsageError
 if TYPE_CHECKING:
     # numpy comes with it, which a Python function may have no use for.
     from nearfield.inference import BatchSettings, Device, ModelSource
+    from nearfield.signing import PublicKey
 
 DEFAULT_MODEL = "default"
 
@@ -71,8 +72,11 @@ class ModelOptions:
     batch: tuple[str, ...] = ()
 
 
-def model_sources(options: ModelOptions) -> dict[str, ModelSource]:
+def model_sources(options: ModelOptions, signers: frozenset[PublicKey] | None = None) -> dict[str, ModelSource]:
     """Models by name.
+
+    Args:
+        signers: of whom one must have signed each; None: they need not be signed.
 
     Raises:
         UsageError: a name twice, an option for a model that is not given, a value that does not read.
@@ -99,6 +103,7 @@ def model_sources(options: ModelOptions) -> dict[str, ModelSource]:
             backend=backends.get(name),
             device=devices.get(name, Device.CPU),
             batch=batches.get(name),
+            signers=signers,
         )
         for name, path in paths.items()
     }

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import logging
+import dataclasses
 import os
-import runpy
-import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from nearfield.cli import model_options, options, sandbox_options
+from nearfield.cli import emission_options, model_options, options, provenance_options, sandbox_options
 from nearfield.cli.output import say, say_json
+from nearfield.cli.program import load_program
 from nearfield.cli.stopping import Stopping
 from nearfield.errors import NearfieldError, UsageError
 from nearfield.frame import Frame, Priority, check_name, format_tag, name_from
-from nearfield.function import Handler, PythonFunction, StreamFunction, Worker, WorkerSettings, describe_raised
+from nearfield.function import Handler, PythonFunction, Worker, WorkerSettings
+from nearfield.signing import Provenance
 from nearfield.supervised import is_supervised
 from nearfield.telemetry import configure_logging
 from nearfield.transport import DEFAULT_ZIPPER, StateDirectory, dial, ensure_local_identity
@@ -25,8 +25,6 @@ from nearfield.transport import DEFAULT_ZIPPER, StateDirectory, dial, ensure_loc
 if TYPE_CHECKING:
     # Its engines are imported where a guest is run, and only then.
     from nearfield.cli.contained import RenewalWatch
-
-_log = logging.getLogger("nearfield.run")
 
 Target = Annotated[str, typer.Argument(metavar="GUEST.wasm|APP.py[:FUNCTION]", help="What to run.")]
 Name = Annotated[
@@ -91,6 +89,11 @@ def run(
     pixels: sandbox_options.Pixels = "auto",
     exact_pixels: sandbox_options.ExactPixels = False,
     allow_precompiled: sandbox_options.AllowPrecompiled = False,
+    file_sha256: provenance_options.FileSha256 = None,
+    trust: provenance_options.Trust = None,
+    emit_kind: emission_options.Kind = None,
+    emit_bytes: emission_options.Bytes = None,
+    emit_rate: emission_options.Rate = None,
     namespace: options.Namespace = "default",
     ca: options.Ca = None,
     certificate: options.Certificate = None,
@@ -107,6 +110,8 @@ def run(
     allowed = options.tags_of("--emit", emit)
     chosen_priority = None if priority is None else options.priority_of(priority)
     identity = options.identity_of(ca, certificate, key)
+    provenance = provenance_options.provenance_of(file_sha256, trust)
+    emission = emission_options.rules_of(emit_kind, emit_bytes, emit_rate, allowed)
     models = model_options.ModelOptions(
         *(tuple(given or ()) for given in (model, labels, sha256, backend, device, threads, batch))
     )
@@ -133,6 +138,8 @@ def run(
                 grants=sandbox_options.grants_of(env, dir, writable_dir, clock_resolution, random_seed, http_host),
                 pictures=sandbox_options.pictures_of(pixels, exact_pixels),
                 allow_precompiled=allow_precompiled,
+                provenance=provenance,
+                keeps_words=emission is not None,
             ),
             identity=identity,
             zipper=zipper,
@@ -142,7 +149,9 @@ def run(
         )
         plan = _Plan(settings, handler, zipper, renewal=renewal)
     else:
-        plan = _plan_of_program(target, name, observed, allowed, zipper, chosen_priority)
+        plan = _plan_of_program(target, name, observed, allowed, zipper, chosen_priority, provenance)
+    if emission is not None:
+        plan.settings = dataclasses.replace(plan.settings, emission=emission)
     connection = dial(plan.zipper, identity=identity, namespace=namespace)
     try:
         worker = Worker(
@@ -163,7 +172,7 @@ def run(
     raise typer.Exit(stopping.exit_code)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Plan:
     settings: WorkerSettings
     handler: Handler
@@ -186,50 +195,22 @@ def _plan_of_program(
     allowed: tuple[int, ...],
     zipper: str,
     priority: Priority | None,
+    provenance: Provenance,
 ) -> _Plan:
     file, _, chosen = target.partition(":")
-    path = Path(file)
-    if not path.is_file():
-        raise UsageError("no such file", where=file)
-    sys.path.insert(0, str(path.resolve().parent))
-    functions = {variable: value for variable, value in _load(path).items() if isinstance(value, StreamFunction)}
-    function = _choose(file, functions, chosen)
-    if function.handler is None:
-        raise UsageError(f"function `{function.name}` has no handler; decorate one with it", where=file)
+    function = load_program(Path(file), chosen, provenance)
+    assert function.handler is not None
     emit = frozenset(allowed) or function.emit
     address = function.zipper if zipper == DEFAULT_ZIPPER and isinstance(function.zipper, str) else zipper
     settings = WorkerSettings(
-        name or function.name, observed or function.observe, emit, function.credits, priority or function.priority
+        name or function.name,
+        observed or function.observe,
+        emit,
+        function.credits,
+        priority or function.priority,
+        function.emission,
     )
     return _Plan(settings, PythonFunction(function.handler), address)
-
-
-def _load(path: Path) -> dict[str, Any]:
-    """The variables of a program, once it ran to its end.
-
-    Raises:
-        UsageError: it raised, or ended itself. The traceback is in the log when verbose.
-    """
-    try:
-        return runpy.run_path(str(path), run_name="__nearfield__")
-    except NearfieldError:
-        raise
-    except (Exception, SystemExit) as error:
-        _log.debug("`%s` cannot be run", path, exc_info=True)
-        raise UsageError(f"cannot be run: {describe_raised(error)}", where=str(path)) from error
-
-
-def _choose(file: str, functions: dict[str, StreamFunction], chosen: str) -> StreamFunction:
-    if chosen:
-        if chosen not in functions:
-            raise UsageError(f"no StreamFunction `{chosen}`; found: {', '.join(functions) or 'none'}", where=file)
-        return functions[chosen]
-    if len(functions) != 1:
-        found = ", ".join(functions) or "none"
-        raise UsageError(
-            f"found {len(functions)} StreamFunctions ({found}), expected 1; choose with FILE:NAME", where=file
-        )
-    return next(iter(functions.values()))
 
 
 def _announce(worker: Worker, plan: _Plan, zipper: str, *, json: bool, quiet: bool) -> None:

@@ -15,6 +15,7 @@ import typer
 
 from nearfield.cli import options
 from nearfield.cli.output import say, say_json
+from nearfield.cli.provenance_options import signers_of
 from nearfield.cli.stopping import Stopping
 from nearfield.config import Workflow, WorkflowInvalid, check_workflow
 from nearfield.errors import InternalError, TransportError
@@ -170,7 +171,8 @@ class _Reader:
         if check.errors or check.workflow is None:
             raise WorkflowInvalid(str(self._config), check.errors)
         self._former = files_of(check.workflow)
-        return version_of(msgspec.structs.replace(check.workflow, **self._changes))
+        signers = signers_of(check.workflow)
+        return version_of(msgspec.structs.replace(check.workflow, **self._changes), signers)
 
 
 def _on_hang_up(reload: Callable[[], None]) -> None:

@@ -19,6 +19,7 @@ from nearfield.config.yaml import Document
 from nearfield.errors import UsageError
 from nearfield.frame.names import is_name
 from nearfield.frame.tag import MAX_TAG, parse_tag
+from nearfield.signing import is_key_text
 
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9\-.]{0,252})", re.ASCII)
@@ -77,6 +78,8 @@ class _Converter:
             value = _READERS[reads](value)
             if reads == "path" and value is not _BAD:
                 return self.base / value
+            if reads == "signer" and value is not _BAD:
+                return value if is_key_text(value) else str(self.base / value)
         return value if value is not _BAD and _fits(value, kind) else _BAD
 
     def struct(self, value: Any, kind: inspect.StructType, path: DataPath) -> Any:
@@ -226,6 +229,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "path": _read_path,
     "host": _read_host,
     "sha256": _read_sha256,
+    "signer": _read_path,
 }
 _EXPECTED = {
     "name": NAME_EXPECTED,
@@ -235,4 +239,5 @@ _EXPECTED = {
     "path": "a path",
     "host": "an address or host name, without port",
     "sha256": "64 hexadecimal digits, in quotes",
+    "signer": "a public key of `nearfield sign`: its base64, or the path of its file",
 }

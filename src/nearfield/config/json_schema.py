@@ -23,6 +23,7 @@ _WRITTEN: dict[str, dict[str, Any]] = {
     "size": {"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": f"^{SIZE_PATTERN}$"}]},
     "path": {"type": "string", "minLength": 1, "description": "relative to the workflow file"},
     "host": {"type": "string", "minLength": 1, "description": "an address or host name, without port"},
+    "signer": {"type": "string", "minLength": 1, "description": "a public key in base64, or the path of its file"},
     "sha256": {"type": "string", "pattern": "^[0-9a-fA-F]{64}$", "description": "as `sha256sum` prints it"},
 }
 

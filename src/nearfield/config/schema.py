@@ -23,6 +23,7 @@ Size = Annotated[int, Meta(extra={"reads": "size"}, extra_json_schema={"written"
 FilePath = Annotated[Path, Meta(extra={"reads": "path"}, extra_json_schema={"written": "path"})]
 Text = Annotated[str, Meta(min_length=1, max_length=200)]
 Sha256 = Annotated[str, Meta(extra={"reads": "sha256"}, extra_json_schema={"written": "sha256"})]
+Signer = Annotated[str, Meta(extra={"reads": "signer"}, extra_json_schema={"written": "signer"})]
 
 
 class DeliveryConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -128,18 +129,23 @@ class FunctionConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         observe: tags it receives; empty: those it asks for itself when it connects.
         emit: tags it may send; empty: any that is not reserved.
         run: the guest or program that the zipper starts; None: the function connects by itself.
+        sha256: of the file that `run` names, verified on the very bytes that are compiled.
         instances: workers that the zipper starts.
         models: names of the models it may use; None: all of them.
         entry: the export to call, for guests that leave a choice.
         credits: frames handed to one instance before it has finished the first; None: 2, and up to 256 while it is done
             with them quickly.
         priority: of the frames it emits.
+        emit_kind: what it may emit at all; `nearfield.function.emission` tells what each means. None: any bytes.
+        emit_bytes: most bytes of one emitted payload. With `emit_kind` alone.
+        emit_bytes_per_s: of each instance, a small charge for each emitted frame included. With `emit_kind` alone.
     """
 
     name: Name
     observe: Annotated[tuple[Tag, ...], Meta(min_length=1)] = ()
     emit: Annotated[tuple[Tag, ...], Meta(min_length=1)] = ()
     run: FilePath | None = None
+    sha256: Sha256 | None = None
     instances: Annotated[int, Meta(ge=1, le=256)] = 1
     delivery: DeliveryConfig = DeliveryConfig()
     sandbox: SandboxConfig = SandboxConfig()
@@ -147,6 +153,17 @@ class FunctionConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     entry: Text | None = None
     credits: Annotated[int, Meta(ge=1, le=64)] | None = None
     priority: Literal["normal", "high", "low"] = "normal"
+    emit_kind: Literal["text", "json", "boxes"] | None = None
+    emit_bytes: Size = 4 * 2**10
+    emit_bytes_per_s: Size = field(default=4 * 2**10, name="emit_rate")
+
+    @property
+    def run_file(self) -> Path | None:
+        """The file that `run` names: of a program `app.py:name`, what is before the colon."""
+        if self.run is None:
+            return None
+        file, colon, _ = self.run.name.rpartition(":")
+        return self.run.with_name(file) if colon and file.endswith(".py") else self.run
 
 
 class BatchConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -217,6 +234,8 @@ class Workflow(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             zipper of a mesh needs a name of its own.
         namespace: keeps workflows apart that share a mesh.
         certificates: None: the local development authority.
+        require_signed: load a guest, a program or a model only when one of `trusted_signers` has signed it.
+        trusted_signers: public keys: base64, or the absolute path of a PEM file.
     """
 
     name: Text
@@ -227,4 +246,6 @@ class Workflow(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     peers: tuple[Text, ...] = ()
     namespace: Name = "default"
     certificates: CertificateConfig | None = None
+    require_signed: bool = False
+    trusted_signers: Annotated[tuple[Signer, ...], Meta(min_length=1)] = ()
     limits: LimitsConfig = LimitsConfig()

@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from nearfield.config.findings import DataPath, Finding, Lines, format_path, line_of
+from nearfield.config.checks import EMISSION_KEYS, Check, check_emission, check_signers
+from nearfield.config.findings import DataPath, Finding, Lines
 from nearfield.config.granted import (
     GUEST_PATH_EXPECTED,
     HTTP_HOST_EXPECTED,
@@ -21,6 +22,7 @@ from nearfield.config.peers import peer_problem
 from nearfield.config.quantities import format_duration, format_size
 from nearfield.config.schema import FunctionConfig, GrantsConfig, Workflow
 from nearfield.frame.tag import RESERVED_TAGS, format_tag
+from nearfield.signing import is_key_text
 
 NO_LINES: Lines = {}
 
@@ -31,19 +33,20 @@ def validate_workflow(workflow: Workflow, lines: Lines = NO_LINES) -> list[Findi
     Args:
         lines: of the document that the workflow came from; also tells which settings were written down.
     """
-    check = _Check(lines)
+    check = Check(lines)
     _check_functions(workflow, check)
     _check_tags(workflow, check)
     _check_flow(workflow, check)
     _check_devices(workflow, check)
     _check_peers(workflow, check)
     _check_limits(workflow, check)
+    check_signers(workflow, check)
     return check.findings
 
 
 def validate_files(workflow: Workflow, lines: Lines = NO_LINES) -> list[Finding]:
     """Check that each file the workflow names exists and can be read. Touches the disk, opens each file once."""
-    check = _Check(lines)
+    check = Check(lines)
     for path, file in _files(workflow):
         problem = _file_problem(file)
         if problem is not None:
@@ -51,21 +54,7 @@ def validate_files(workflow: Workflow, lines: Lines = NO_LINES) -> list[Finding]
     return check.findings
 
 
-class _Check:
-    """Findings as they come, with their lines."""
-
-    def __init__(self, lines: Lines) -> None:
-        self.lines = lines
-        self.findings: list[Finding] = []
-
-    def error(self, path: DataPath, text: str) -> None:
-        self.findings.append(Finding("error", line_of(self.lines, path), format_path(path), text))
-
-    def warning(self, path: DataPath, text: str) -> None:
-        self.findings.append(Finding("warning", line_of(self.lines, path), format_path(path), text))
-
-
-def _check_functions(workflow: Workflow, check: _Check) -> None:
+def _check_functions(workflow: Workflow, check: Check) -> None:
     first: dict[str, int] = {}
     for index, function in enumerate(workflow.functions):
         path: DataPath = ("functions", index)
@@ -78,19 +67,21 @@ def _check_functions(workflow: Workflow, check: _Check) -> None:
         if function.delivery.mode == "complete" and function.delivery.max_age_s is not None:
             check.error((*path, "delivery", "max_age"), "only for mode `live`; in `complete` no frame grows stale")
         if function.run is None:
-            for key in ("instances", "sandbox", "entry", "models"):
+            for key in ("instances", "sandbox", "entry", "models", "sha256", *EMISSION_KEYS):
                 if (*path, key) in check.lines:
                     check.warning((*path, key), "has no effect without `run`: the function is started elsewhere")
+        else:
+            check_emission(function, path, check)
 
 
-def _check_models(function: FunctionConfig, workflow: Workflow, path: DataPath, check: _Check) -> None:
+def _check_models(function: FunctionConfig, workflow: Workflow, path: DataPath, check: Check) -> None:
     for position, model in enumerate(function.models or ()):
         if model not in workflow.models:
             defined = ", ".join(f"`{name}`" for name in workflow.models) or "none"
             check.error((*path, "models", position), f"model `{model}` is not defined; defined: {defined}")
 
 
-def _check_batches(function: FunctionConfig, workflow: Workflow, path: DataPath, check: _Check) -> None:
+def _check_batches(function: FunctionConfig, workflow: Workflow, path: DataPath, check: Check) -> None:
     """Only fresh sandboxes can be several at a time."""
     if function.run is None or function.sandbox.instance != "worker":
         return
@@ -101,7 +92,7 @@ def _check_batches(function: FunctionConfig, workflow: Workflow, path: DataPath,
             check.warning((*path, "sandbox", "instance"), text)
 
 
-def _check_grants(grants: GrantsConfig, path: DataPath, check: _Check) -> None:
+def _check_grants(grants: GrantsConfig, path: DataPath, check: Check) -> None:
     for name in grants.environment:
         if not is_variable(name):
             check.error((*path, "environment", name), f"got `{name}`, expected {VARIABLE_EXPECTED}")
@@ -123,7 +114,7 @@ def _check_grants(grants: GrantsConfig, path: DataPath, check: _Check) -> None:
         check.error((*path, "clock_resolution"), f"got {given}, expected 1 ns to 1 s")
 
 
-def _check_tags(workflow: Workflow, check: _Check) -> None:
+def _check_tags(workflow: Workflow, check: Check) -> None:
     for index, function in enumerate(workflow.functions):
         letter = function.delivery.dead_letter
         if letter is not None and letter in RESERVED_TAGS:
@@ -142,7 +133,7 @@ def _reserved(tag: int) -> str:
     return f"tag {format_tag(tag)} is reserved; {low} to {high} cannot be emitted"
 
 
-def _check_flow(workflow: Workflow, check: _Check) -> None:
+def _check_flow(workflow: Workflow, check: Check) -> None:
     functions = workflow.functions
     for loop in find_loops([(set(function.observe), _sent_by(function)) for function in functions]):
         first = loop[0]
@@ -162,7 +153,7 @@ def _sent_by(function: FunctionConfig) -> set[int]:
     return set(function.emit) | (set() if letter is None else {letter})
 
 
-def _check_entries(workflow: Workflow, check: _Check) -> None:
+def _check_entries(workflow: Workflow, check: Check) -> None:
     """Warn of observed tags that no function emits, where that may be a slip of the pen.
 
     Tags from outside enter somewhere, so one such tag is what every workflow has; more may be a misspelt one.
@@ -179,21 +170,21 @@ def _check_entries(workflow: Workflow, check: _Check) -> None:
                 check.warning(("functions", index, "observe", position), text)
 
 
-def _check_devices(workflow: Workflow, check: _Check) -> None:
+def _check_devices(workflow: Workflow, check: Check) -> None:
     for name, model in workflow.models.items():
         if model.device == "cuda" and model.backend in ("litert", "openvino"):
             text = f"`cuda` is not for backend `{model.backend}`, which computes on the CPU; expected `cpu` or `auto`"
             check.error(("models", name, "device"), text)
 
 
-def _check_limits(workflow: Workflow, check: _Check) -> None:
+def _check_limits(workflow: Workflow, check: Check) -> None:
     limits = workflow.limits
     if limits.queue_bytes < limits.max_payload_bytes:
         given, least = format_size(limits.queue_bytes), format_size(limits.max_payload_bytes)
         check.error(("limits", "queue_bytes"), f"got {given}, expected at least `max_payload`, {least}")
 
 
-def _check_peers(workflow: Workflow, check: _Check) -> None:
+def _check_peers(workflow: Workflow, check: Check) -> None:
     for index, peer in enumerate(workflow.peers):
         problem = peer_problem(peer)
         if problem is not None:
@@ -208,8 +199,8 @@ def _format_tags(tags: set[int]) -> str:
 
 def _files(workflow: Workflow) -> Iterator[tuple[DataPath, Path]]:
     for index, function in enumerate(workflow.functions):
-        if function.run is not None:
-            yield ("functions", index, "run"), function.run
+        if function.run_file is not None:
+            yield ("functions", index, "run"), function.run_file
     for name, model in workflow.models.items():
         yield ("models", name, "path"), model.path
         if model.labels is not None:
@@ -218,6 +209,9 @@ def _files(workflow: Workflow) -> Iterator[tuple[DataPath, Path]]:
         yield ("certificates", "ca"), certificates.ca
         yield ("certificates", "certificate"), certificates.certificate
         yield ("certificates", "key"), certificates.key
+    for index, signer in enumerate(workflow.trusted_signers):
+        if not is_key_text(signer):
+            yield ("trusted_signers", index), Path(signer)
 
 
 def _file_problem(file: Path) -> str | None:

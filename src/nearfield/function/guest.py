@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from contextlib import ExitStack
 
-from nearfield.errors import UsageError
+from nearfield.errors import EmissionRefused, UsageError
 from nearfield.function.context import Context
 from nearfield.inference.batching import BatchingGraph
 from nearfield.sandbox import Guest, Invocation, LogLine
@@ -25,9 +25,13 @@ class GuestFunction:
         name: of the function.
         guests: at least one; so many frames are handled at a time.
         batching: graphs that put computes of several frames together, and are told which frames are under way.
+        keeps_words: log nothing of what the guests say, since it could be what was in a frame; and fail a frame of
+            which an emission was refused, since how many were would tell something too.
     """
 
-    def __init__(self, name: str, *guests: Guest, batching: Sequence[BatchingGraph] = ()) -> None:
+    def __init__(
+        self, name: str, *guests: Guest, batching: Sequence[BatchingGraph] = (), keeps_words: bool = False
+    ) -> None:
         self.name = name
         self.runtime = guests[0].abi
         self.concurrency = len(guests)
@@ -35,6 +39,8 @@ class GuestFunction:
         # The last one that was used comes first: its memory is in the processor's cache.
         self._idle = list(guests)
         self._batching = batching
+        self._keeps_words = keeps_words
+        self._has_said_so = False
         self._warn = RepeatedWarning(_log)
 
     def handle(self, context: Context) -> None:
@@ -62,8 +68,9 @@ class GuestFunction:
         try:
             outcome = guest.handle(invocation)
         finally:
-            for line in guest.logs_of_last_call:
-                self._relay(line)
+            self._relay(guest.logs_of_last_call)
+        if outcome.refused_emits and self._keeps_words:
+            raise EmissionRefused("got a tag that is not declared, or more than the sandbox's limits", where="emit")
         if outcome.refused_emits:
             self._warn("function `%s`: %d emitted frames were refused", self.name, outcome.refused_emits)
         for emission in outcome.emissions:
@@ -72,7 +79,15 @@ class GuestFunction:
             except UsageError as error:
                 self._warn("function `%s`: %s", self.name, error)
 
-    def _relay(self, line: LogLine) -> None:
+    def _relay(self, lines: Sequence[LogLine]) -> None:
+        if not self._keeps_words:
+            for line in lines:
+                self._log(line)
+        elif lines and not self._has_said_so:
+            self._has_said_so = True
+            _log.info("guest `%s`: what it says is withheld because of `emit_kind`", self.name)
+
+    def _log(self, line: LogLine) -> None:
         if line.level < _WARNING:
             _log.log(_LEVELS[line.level], "guest `%s`: %s", self.name, line.text)
         else:  # a guest that fails on every frame says the same on every frame

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from nearfield.errors import GuestError, GuestFailed, HandlerFailed, NearfieldError
+from nearfield.errors import EmissionRefused, GuestError, GuestFailed, HandlerFailed, NearfieldError
 from nearfield.frame.delivery import DeliveryHeader
 from nearfield.function.context import Context
 from nearfield.transport import Payload
@@ -46,7 +46,12 @@ class Handled(NamedTuple):
 
 
 def failure_reason(error: NearfieldError) -> str:
-    """A short class of failure for the ledger: "trapped", "timeout", "handler", "reported" (by the guest itself)."""
+    """A short class of failure for the ledger: "trapped", "timeout", "handler", "reported" (by the guest itself).
+
+    For what a function may not emit, the setting that refused it: "emit_kind", "emit_bytes", "emit_rate", "emit".
+    """
+    if isinstance(error, EmissionRefused):
+        return error.where or "emit_kind"
     if isinstance(error, GuestFailed):
         return "reported"
     if isinstance(error, GuestError):

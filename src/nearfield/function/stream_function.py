@@ -10,6 +10,7 @@ from typing import Self, TypeVar
 from nearfield.errors import UsageError
 from nearfield.frame import PRIORITIES, Priority, check_name, parse_tag
 from nearfield.frame.control import MAX_CREDITS
+from nearfield.function.emission import EmissionRules
 from nearfield.function.handler import PythonFunction, PythonHandler
 from nearfield.function.worker import Observer, Worker, WorkerSettings, WorkerStatistics
 from nearfield.transport import DEFAULT_ZIPPER, Connection, as_connection
@@ -41,6 +42,7 @@ class StreamFunction:
         credits: frames that the zipper hands out before the first is done, 1 to 1024; None: 2, and up to 256 while they
             are done quickly.
         priority: of what it emits, "high", "normal" or "low".
+        emission: what it may emit at all; None: any bytes.
 
     Raises:
         UsageError: an ill-formed name or tag.
@@ -56,6 +58,7 @@ class StreamFunction:
         handler: PythonHandler | None = None,
         credits: int | None = None,
         priority: Priority = "normal",
+        emission: EmissionRules | None = None,
         namespace: str = "default",
     ) -> None:
         self.name = check_name("function", name)
@@ -68,6 +71,7 @@ class StreamFunction:
             raise UsageError(f"priority: got {priority!r}, expected one of {', '.join(PRIORITIES)}")
         self.credits = credits
         self.priority = priority
+        self.emission = emission
         self.namespace = namespace
         self.handler = handler
         self._worker: Worker | None = None
@@ -90,7 +94,7 @@ class StreamFunction:
             raise UsageError(f"function `{self.name}` has no handler; decorate one with it, or pass `handler=`")
         self._connection = as_connection(self.zipper, namespace=self.namespace)
         worker = Worker(
-            WorkerSettings(self.name, self.observe, self.emit, self.credits, self.priority),
+            WorkerSettings(self.name, self.observe, self.emit, self.credits, self.priority, self.emission),
             PythonFunction(self.handler),
             self._connection,
             on_frame=on_frame,

@@ -41,6 +41,7 @@ from nearfield.frame.delivery import DeliveryHeader, decode_delivery
 from nearfield.frame.header import MAX_COUNT, later
 from nearfield.function.concurrency import handle_in_order
 from nearfield.function.context import Context, Emission
+from nearfield.function.emission import EmissionGate, EmissionRules
 from nearfield.function.handled import Arrived, Handled, failure_reason
 from nearfield.function.handler import Handler
 from nearfield.function.outgoing import Outgoing
@@ -73,6 +74,7 @@ class WorkerSettings:
         at least one more than that. None: 2, which hides the round trip to the zipper when frames take a millisecond
         or more, and up to 256 while they take less.
     priority: of what it emits.
+    emission: what its payloads must be; None: any bytes.
     """
 
     function: str
@@ -80,6 +82,7 @@ class WorkerSettings:
     emit: frozenset[int] | None = None
     credits: int | None = None
     priority: Priority = "normal"
+    emission: EmissionRules | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +119,7 @@ class Worker:
         self._connection = connection
         self._clock = clock or SystemClock()
         self._on_frame = on_frame
+        self._gate = EmissionGate(settings.emission)
         self._epoch = 0
         # Interruptions of the connection before the latest request to join.
         self._joined_after = 0
@@ -344,8 +348,10 @@ class Worker:
         error: NearfieldError | None = None
         try:
             self._handler.handle(context)
+            # Behind every handler, whatever its language: what it caught itself would not fail its frame.
+            self._gate.check(context.emissions, self._clock.monotonic_ns())
         except NearfieldError as failure:
-            error = failure
+            error = self._gate.withheld(failure)
         return Handled(arrived, context, error, started_ns, self._clock.monotonic_ns())
 
     def _leave(self, handled: Handled) -> None:
@@ -377,7 +383,7 @@ class Worker:
             self._finish(delivery, "failed", failure_reason(error), handler_ns)
 
     def _describe(self, error: NearfieldError, delivery: DeliveryHeader) -> str:
-        if isinstance(error, GuestError):
+        if isinstance(error, GuestError) and error.where is not None:
             return str(error)  # names function and frame already
         frame = f"frame {delivery.origin}/{delivery.header.sequence}, tag {format_tag(delivery.header.tag)}"
         return f"function `{self.settings.function}`: {error}, {frame}"

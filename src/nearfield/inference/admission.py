@@ -25,17 +25,19 @@ REFUSED_STATUS = 3
 _PACKAGE_PARENT = str(Path(nearfield.errors.__file__).parents[1])
 
 
-def probe_model(path: Path, *, timeout_s: float = PROBE_TIMEOUT_S) -> None:
+def probe_model(path: Path, *, sha256: str | None = None, timeout_s: float = PROBE_TIMEOUT_S) -> None:
     """Load the model at `path` and run it once in a disposable process. Blocks until that process ends.
 
     Args:
         path: an existing file; the weights of an OpenVINO model lie beside it.
+        sha256: of the content that was read before; another that lies there by now is not run.
         timeout_s: wall-clock limit, after which the process is killed.
 
     Raises:
         ModelInvalid: refused by the runtime, did not end in time, or took the process down.
     """
     command = [sys.executable, "-P", "-m", "nearfield.inference.probe", str(path.absolute())]
+    command += [] if sha256 is None else [sha256]
     try:
         ended = subprocess.run(
             command,

@@ -11,6 +11,7 @@ from nearfield.errors import ConfigError, InferenceError, ModelInvalid
 from nearfield.inference.backends import backend_for, backend_named
 from nearfield.inference.contract import Backend, BatchSettings, Device, Encoding, ModelContent
 from nearfield.inference.detect import detect_encoding
+from nearfield.signing import Provenance, PublicKey, signature_path
 
 # A flatbuffer's offsets are 32 bits, signed; so is the size of a protobuf.
 _MOST_MODEL_BYTES = 2**31 - 1
@@ -31,6 +32,7 @@ class ModelSource:
         backend: name of the backend; None: as the file itself tells.
         device: where to compute.
         batch: to put frames of several callers together; None: each alone.
+        signers: of whom one must have signed the content; None: it need not be signed. Labels are not signed.
     """
 
     path: Path
@@ -40,12 +42,19 @@ class ModelSource:
     backend: str | None = None
     device: Device = Device.CPU
     batch: BatchSettings | None = None
+    signers: frozenset[PublicKey] | None = None
 
     def files(self) -> tuple[Path, ...]:
         """All files that loading it may read, those that exist of the optional ones. Touches the disk."""
         weights = weights_path(self.path)
-        optional = (weights if weights != self.path and weights.exists() else None, self.labels)
-        return (self.path, *(path for path in optional if path is not None))
+        signature = None if self.signers is None else signature_path(self.path)
+        optional = [weights] if weights != self.path else []
+        optional += [] if signature is None else [signature]
+        return (
+            self.path,
+            *(path for path in optional if path.exists()),
+            *(() if self.labels is None else (self.labels,)),
+        )
 
     def check(self, name: str) -> None:
         """Refuse what can be told without the file.
@@ -91,23 +100,40 @@ def read_model(source: ModelSource, name: str) -> ModelFile:
     Raises:
         ConfigError: a file cannot be read.
         ModelInvalid: no model that there is a backend for, another than the source says, or another digest.
+        ProvenanceError: it should be signed, and is not by one who may.
         InferenceError: the backend is not installed.
     """
-    first = _read(source.path, name)
-    wanted = Encoding.AUTODETECT if source.backend is None else backend_named(source.backend).encoding
     try:
-        backend = backend_for(detect_encoding(first, name, wanted))
-        content = ModelContent((first, *_read_weights(source.path, backend, name)), source.path)
+        content, backend = read_content(source.path, name, source.backend)
         digest = sha256_of(content)
         if source.sha256 is not None and source.sha256.lower() != digest:
             raise ModelInvalid(
                 f"content: got sha256 {digest}, expected {source.sha256.lower()}",
                 hint="this is not the file that was meant",
             )
+        where = f"model `{name}` (`{source.path}`)"
+        Provenance(signers=source.signers).check(content.parts, "model", source.path, where=where)
         backend.version()
     except InferenceError as refused:
         raise with_path(refused, name, source.path) from refused
     return ModelFile(content, digest, backend)
+
+
+def read_content(path: Path, name: str, backend: str | None = None) -> tuple[ModelContent, Backend]:
+    """Read a model's file, and its weights where they lie in another, and tell its format.
+
+    Args:
+        name: for messages.
+        backend: that it must be for; None: any.
+
+    Raises:
+        ConfigError: a file cannot be read.
+        ModelInvalid: no model that there is a backend for, or another than `backend` runs.
+    """
+    first = _read(path, name)
+    wanted = Encoding.AUTODETECT if backend is None else backend_named(backend).encoding
+    fitting = backend_for(detect_encoding(first, name, wanted))
+    return ModelContent((first, *_read_weights(path, fitting, name)), path), fitting
 
 
 def weights_path(path: Path) -> Path:

@@ -1,4 +1,4 @@
-"""Load a model and run it once: `python -m nearfield.inference.probe PATH`, in a process that may die of it.
+"""Load a model and run it once: `python -m nearfield.inference.probe PATH [SHA256]`, in a process that may die of it.
 
 Exit status 0: it ran. 3: refused, with the reason on standard output. Anything else: the runtime died.
 """
@@ -24,11 +24,11 @@ _MEMORY_BYTES = 4 * 1024**3
 
 
 def main(arguments: list[str]) -> int:
-    """Probe the model at the only argument. Sets resource limits on this process for good."""
+    """Probe the model at the first argument. Sets resource limits on this process for good."""
     _limit_this_process()
-    path = Path(arguments[0])
+    path, digest = Path(arguments[0]), arguments[1] if arguments[1:] else None
     try:
-        file = read_model(ModelSource(path), path.name)
+        file = read_model(ModelSource(path, sha256=digest), path.name)
         run_once(file.backend.load(file.content, label=path.name))
     except NearfieldError as error:
         print(error.what if error.hint is None else f"{error.what}; {error.hint}")

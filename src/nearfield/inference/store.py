@@ -184,7 +184,7 @@ class ModelStore:
         if file.sha256 not in record:
             path = self._sources[name].path
             try:
-                probe_model(path)
+                probe_model(path, sha256=file.sha256)
             except InferenceError as refused:
                 raise with_path(refused, name, path) from refused
             record.add(file.sha256)

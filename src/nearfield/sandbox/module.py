@@ -17,6 +17,7 @@ from nearfield.sandbox.compiler import Refused, compile_code
 from nearfield.sandbox.engine import engine, fingerprint
 from nearfield.sandbox.limits import Limits
 from nearfield.sandbox.precompiled import Damaged, Precompiled, is_precompiled
+from nearfield.signing import Provenance
 
 _MAGIC = b"\0asm"
 # Version and layer after the magic: core modules (binary format, 5.5.16), components (Component Model, Binary.md).
@@ -80,6 +81,7 @@ def compile_guest(
     cache_dir: Path | None = None,
     allow_precompiled: bool = False,
     where: str | None = None,
+    provenance: Provenance = Provenance(),  # noqa: B008 - cannot be changed
 ) -> CompiledGuest:
     """Read a module and compile it in a process of its own, or take what was compiled earlier. Runs nothing in it.
 
@@ -93,8 +95,10 @@ def compile_guest(
         allow_precompiled: take compiled code as it is. That is running native code: whoever can write the file can do
             in this process whatever they like.
         where: what to name in messages; None: the path.
+        provenance: what the file must be. Held against the bytes that are compiled.
 
     Raises:
+        ProvenanceError: it is another file, or nobody who may has signed it.
         GuestInvalid: no valid module, features that are off, too large, too long or too much memory to compile, or a
             precompiled file that is not allowed, damaged, or for another engine.
         InternalError: no process could be started.
@@ -102,7 +106,8 @@ def compile_guest(
     limits = limits or Limits()
     where = where or str(path)
     started_s = time.perf_counter()
-    data = _read(path, limits.module_bytes, where)
+    data = read_module(path, limits, where)
+    provenance.check([data], "guest", path, where=where)
     source: Literal["compiled", "cache", "precompiled"]
     if is_precompiled(data):
         sha256, module, code_bytes = _take_precompiled(data, allow_precompiled, where)
@@ -114,7 +119,13 @@ def compile_guest(
     return CompiledGuest(path, module, code_bytes, sha256, source, len(data), time.perf_counter() - started_s)
 
 
-def _read(path: Path, max_bytes: int, where: str) -> bytes:
+def read_module(path: Path, limits: Limits, where: str) -> bytes:
+    """The bytes of a guest's file, whatever they are.
+
+    Raises:
+        GuestInvalid: it cannot be read, or is larger than `limits.module_bytes`; compiled code may be 8 times that.
+    """
+    max_bytes = limits.module_bytes
     try:
         with path.open("rb") as file:
             beginning = file.read(8)

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from nearfield.config import FunctionConfig, ModelConfig, Workflow
 from nearfield.errors import ConfigError
+from nearfield.signing import PublicKey
 from nearfield.supervise.command import is_program
 
 # Fields of the workflow that a running zipper cannot take on: sessions, certificates and names depend on them.
@@ -29,10 +30,12 @@ class Version:
     Attributes:
         digests: sha256 of the files that functions and models are made of, in hexadecimal, by path. Files that could
             not be read are left out.
+        signers: of whom one must have signed what is loaded; None: it need not be signed.
     """
 
     workflow: Workflow
     digests: Mapping[Path, str]
+    signers: frozenset[PublicKey] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +72,7 @@ class FunctionChange:
         return {"function": self.name, "change": self.kind, "what": list(self.what)}
 
 
-def version_of(workflow: Workflow) -> Version:
+def version_of(workflow: Workflow, signers: frozenset[PublicKey] | None = None) -> Version:
     """Read the files of a workflow, each once."""
     digests = {}
     for path in files_of(workflow):
@@ -78,7 +81,7 @@ def version_of(workflow: Workflow) -> Version:
                 digests[path] = hashlib.file_digest(file, "sha256").hexdigest()
         except OSError:
             continue  # its worker will say why
-    return Version(workflow, digests)
+    return Version(workflow, digests, signers)
 
 
 def files_of(workflow: Workflow) -> set[Path]:
@@ -149,6 +152,8 @@ def _differences(old: FunctionConfig, new: FunctionConfig, before: Version, afte
         yield "code"
     if is_guest and _models(old, before) != _models(new, after):
         yield "models"
+    if before.signers != after.signers:
+        yield "signers"
 
 
 def _models(function: FunctionConfig, version: Version) -> list[tuple[str, ModelConfig, list[str | None]]]:

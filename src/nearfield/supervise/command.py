@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from nearfield.config import FunctionConfig, GrantsConfig, ModelConfig, format_duration, format_limits
 from nearfield.frame import format_tag
+from nearfield.signing import PublicKey
 from nearfield.supervised import GUEST_ENVIRONMENT_VARIABLE
 from nearfield.transport import Identity
 
@@ -20,6 +21,7 @@ def worker_command(
     zipper: str,
     namespace: str,
     identity: Identity | None,
+    signers: Iterable[PublicKey] | None = None,
 ) -> list[str]:
     """Arguments for one worker process.
 
@@ -27,6 +29,7 @@ def worker_command(
         models: all of the workflow; the function gets those it names, or all.
         zipper: address the worker connects to.
         identity: certificates to present; None: the local development identity.
+        signers: of whom one must have signed what it loads; None: it need not be signed.
     """
     assert function.run is not None
     sandbox = function.sandbox
@@ -40,6 +43,7 @@ def worker_command(
         arguments += ["--observe", format_tag(tag)]
     for tag in function.emit:
         arguments += ["--emit", format_tag(tag)]
+    arguments += [*_provenance(function, signers), *_emission(function)]
     if identity is not None:
         arguments += ["--ca", str(identity.ca_pem_path)]
         arguments += ["--certificate", str(identity.certificate_path), "--key", str(identity.key_path)]
@@ -66,6 +70,20 @@ def worker_environment(function: FunctionConfig) -> dict[str, str]:
     """Variables for one worker process: what would be seen by everyone on this machine as an argument."""
     granted = function.sandbox.grants.environment
     return {GUEST_ENVIRONMENT_VARIABLE: json.dumps(granted)} if granted else {}
+
+
+def _provenance(function: FunctionConfig, signers: Iterable[PublicKey] | None) -> list[str]:
+    arguments = [] if function.sha256 is None else ["--file-sha256", function.sha256]
+    for signer in sorted(signer.text for signer in signers or ()):
+        arguments += ["--trust", signer]
+    return arguments
+
+
+def _emission(function: FunctionConfig) -> list[str]:
+    if function.emit_kind is None:
+        return []
+    arguments = ["--emit-kind", function.emit_kind, "--emit-bytes", str(function.emit_bytes)]
+    return [*arguments, "--emit-rate", str(function.emit_bytes_per_s)]
 
 
 def _model(name: str, model: ModelConfig) -> list[str]:

@@ -121,6 +121,7 @@ class Deployment:
             zipper=str(self._reach),
             namespace=version.workflow.namespace,
             identity=self._identity,
+            signers=version.signers,
         )
         workers = []
         for _ in range(count):

@@ -33,6 +33,8 @@ def test_fields_have_the_names_of_the_file() -> None:
         "peers",
         "namespace",
         "certificates",
+        "require_signed",
+        "trusted_signers",
         "limits",
     ]
     assert {"deadline", "memory", "output", "module"} <= set(properties("SandboxConfig"))

@@ -24,7 +24,8 @@ NAME = "1 to 64 letters, digits, `-`, `_` or `.`, beginning with a letter, digit
 DURATION = "a duration with its unit such as `500ms`, `1.5s` or `2m`, above 0"
 SIZE = "a size such as `64KiB`, `128MiB`, or a whole number of bytes, above 0"
 FUNCTION_KEYS = (
-    "`name`, `observe`, `emit`, `run`, `instances`, `delivery`, `sandbox`, `models`, `entry`, `credits`, `priority`"
+    "`name`, `observe`, `emit`, `run`, `sha256`, `instances`, `delivery`, `sandbox`, `models`, `entry`, `credits`, "
+    "`priority`, `emit_kind`, `emit_bytes`, `emit_rate`"
 )
 
 # A workflow as users of the original have it.
@@ -155,7 +156,7 @@ BAD: list[tuple[str, list[str]]] = [
         [
             (
                 "workflow.yaml:2: naem: unknown key; did you mean `name`? known: `name`, `host`, `port`, `functions`, "
-                "`models`, `peers`, `namespace`, `certificates`, `limits`"
+                "`models`, `peers`, `namespace`, `certificates`, `require_signed`, `trusted_signers`, `limits`"
             )
         ],
     ),
@@ -355,3 +356,9 @@ def test_missing_files_are_errors_when_asked_for(tmp_path: Path) -> None:
         load_workflow(path, files=True)
     expected = f"{path}:4: functions[0].run: cannot read `{tmp_path / 'f.wasm'}`: no such file or directory"
     assert str(caught.value) == expected
+
+
+def test_signers_are_keys_or_files_beside_the_workflow(tmp_path: Path) -> None:
+    key = "A" * 43 + "="
+    path = write(tmp_path, f"name: a\nfunctions: []\nrequire_signed: true\ntrusted_signers: ['{key}', key.pub]")
+    assert load_workflow(path).trusted_signers == (key, str(tmp_path / "key.pub"))

@@ -11,8 +11,10 @@ from nearfield.config import (
     BatchConfig,
     CertificateConfig,
     DeliveryConfig,
+    DirectoryConfig,
     Finding,
     FunctionConfig,
+    GrantsConfig,
     LimitsConfig,
     ModelConfig,
     SandboxConfig,
@@ -210,3 +212,57 @@ def test_a_batch_is_said_to_have_no_effect_on_a_sandbox_that_keeps_its_memory(tm
     assert warning.startswith("warning: functions[0].sandbox.instance: `batch` of model `batched` has no effect with")
     assert found(function("a", run=run, sandbox=worker, models=("alone",)), models=models) == []
     assert found(function("a", run=run), models=models) == []
+
+
+KEY = "A" * 43 + "="
+
+
+def test_required_signatures_need_somebody_who_is_trusted() -> None:
+    assert found(function("a", run=Path("a.wasm")), require_signed=True) == [
+        "error: trusted_signers: missing, expected the public key of at least one whom `require_signed` means"
+    ]
+    assert found(function("a", run=Path("a.wasm")), require_signed=True, trusted_signers=(KEY,)) == []
+    assert found(function("a"), require_signed=True, trusted_signers=(KEY,)) == [
+        "warning: functions[0]: `require_signed` says nothing of a function that connects by itself"
+    ]
+    assert found(function("a"), trusted_signers=(KEY,)) == [
+        "warning: trusted_signers: has no effect without `require_signed: true`"
+    ]
+
+
+def test_a_declared_kind_needs_declared_tags() -> None:
+    assert found(function("a", (1,), (2,), run=Path("a.wasm"), emit_kind="text")) == []
+    assert found(function("a", (1,), run=Path("a.wasm"), emit_kind="text")) == [
+        "error: functions[0].emit: missing, expected tags: with `emit_kind`, a tag of its own choice would tell much"
+    ]
+
+
+def test_other_ways_out_are_named_where_a_kind_is_declared() -> None:
+    grants = GrantsConfig(
+        http_hosts=("example.org",),
+        directories=(
+            DirectoryConfig(host=Path("/a"), guest="/a"),
+            DirectoryConfig(host=Path("/b"), guest="/b", write=True),
+        ),
+    )
+    more = {"sandbox": SandboxConfig(grants=grants), "delivery": DeliveryConfig(dead_letter=9), "run": Path("a.wasm")}
+    way = "is a way out for what `emit_kind` keeps in"
+    letter = "publishes the frame itself when the function fails, whatever `emit_kind` says"
+    assert found(function("a", (1,), (2,), emit_kind="text", **more)) == [
+        f"warning: functions[0].sandbox.grants.http_hosts: {way}",
+        f"warning: functions[0].sandbox.grants.directories: {way}",
+        f"warning: functions[0].delivery.dead_letter: {letter}",
+    ]
+    assert found(function("a", (1,), (2,), **more)) == []
+
+
+def test_the_function_after_the_colon_is_no_part_of_a_programs_file(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text("")
+    for run, problems in (("app.py:one", 0), ("app.py", 0), ("none.py:one", 1), ("a:b.wasm", 1)):
+        workflow = Workflow(name="w", functions=(function("a", run=tmp_path / run),))
+        assert len(validate_files(workflow)) == problems, run
+
+
+def test_key_files_must_be_there_and_keys_themselves_need_no_file(tmp_path: Path) -> None:
+    workflow = Workflow(name="w", functions=(), trusted_signers=(KEY, str(tmp_path / "none.pub")))
+    assert [finding.path for finding in validate_files(workflow)] == ["trusted_signers[1]"]

@@ -10,6 +10,7 @@ from typing import Any, cast
 import pytest
 
 from nearfield.errors import (
+    EmissionRefused,
     GuestExited,
     GuestFailed,
     GuestMemoryExceeded,
@@ -24,7 +25,7 @@ from nearfield.function.concurrency import handle_in_order
 from nearfield.function.guest import GuestFunction
 from nearfield.inference import ModelStore
 from nearfield.queues import Mailbox
-from nearfield.sandbox import Guest, Invocation, Limits, Outcome, compile_guest
+from nearfield.sandbox import Guest, Invocation, Limits, LogLine, Outcome, compile_guest
 from tests.unit.sandbox.kit import own_guest, write
 
 TAG = 0x10
@@ -170,3 +171,29 @@ def test_the_frames_deadline_reaches_the_guest() -> None:
         given.ends_at_s = ends_at_s
         function.handle(given)
     assert [invocation.ends_at_s for invocation in guest.given] == [50.25, None]
+
+
+class Speaker(Recorder):
+    """Says something about each frame, and emits one frame that is refused."""
+
+    logs_of_last_call = (LogLine(2, "secret"), LogLine(1, "secret"))
+
+    def handle(self, invocation: Invocation) -> Outcome:
+        return Outcome((), (), int(invocation.payload), 0, {})
+
+
+def test_what_a_guest_says_is_logged_unless_its_words_are_kept(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO"):
+        GuestFunction("f", cast(Guest, Speaker())).handle(context(b"1"))
+        assert caplog.messages == [
+            "guest `f`: secret",
+            "guest `f`: secret",
+            "function `f`: 1 emitted frames were refused",
+        ]
+        caplog.clear()
+        keeping = GuestFunction("f", cast(Guest, Speaker()), keeps_words=True)
+        keeping.handle(context(b"0"))
+        with pytest.raises(EmissionRefused) as caught:
+            keeping.handle(context(b"7"))
+    assert str(caught.value) == "emit: got a tag that is not declared, or more than the sandbox's limits"
+    assert caplog.messages == ["guest `f`: what it says is withheld because of `emit_kind`"]

@@ -11,10 +11,20 @@ from typing import Any
 import pytest
 
 from nearfield.config.schema import ModelConfig
-from nearfield.errors import ConfigError, ModelInvalid
-from nearfield.inference import BACKENDS, BatchSettings, Encoding, ModelContent, ModelSource, backend_for, backend_named
+from nearfield.errors import ConfigError, ModelInvalid, ProvenanceError
+from nearfield.inference import (
+    BACKENDS,
+    BatchSettings,
+    Encoding,
+    ModelContent,
+    ModelSource,
+    backend_for,
+    backend_named,
+    probe_model,
+)
 from nearfield.inference.model_file import read_model
 from nearfield.inference.pinned_file import PinnedFile
+from nearfield.signing import SigningKey, sign, signature_path
 
 ModelFile = Callable[..., Path]
 
@@ -125,3 +135,22 @@ def test_what_a_guest_carries_has_no_file() -> None:
 def _descriptors_of(path: Path) -> int:
     links = Path("/proc/self/fd").iterdir()
     return sum(link.is_symlink() and link.readlink() == path for link in links)
+
+
+def test_a_signed_model_is_read_where_its_signer_is_trusted(tiny: Any, model_file: ModelFile) -> None:
+    key = SigningKey.make()
+    path = model_file(tiny.adder())
+    trusting = ModelSource(path, signers=frozenset({key.public}))
+    with pytest.raises(ProvenanceError) as caught:
+        read_model(trusting, "parts")
+    assert str(caught.value).startswith(f"model `parts` (`{path}`): signature: cannot read `{path}.sig`")
+    assert trusting.files() == (path,)
+    signature_path(path).write_bytes(sign([tiny.adder()], "model", key).encode())
+    assert read_model(trusting, "parts").content.parts == (tiny.adder(),)
+    assert trusting.files() == (path, signature_path(path))
+    assert ModelSource(path).files() == (path,)
+
+
+def test_a_model_that_is_exchanged_before_it_is_tried_out_is_not_run(tiny: Any, model_file: ModelFile) -> None:
+    with pytest.raises(ModelInvalid, match="this is not the file that was meant"):
+        probe_model(model_file(tiny.adder()), sha256="0" * 64)

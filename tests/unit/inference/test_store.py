@@ -84,7 +84,7 @@ def test_each_content_is_probed_once_and_not_again_with_a_record(
     tiny: Any, model_file: ModelFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     probed: list[Path] = []
-    monkeypatch.setattr(store_module, "probe_model", probed.append)
+    monkeypatch.setattr(store_module, "probe_model", lambda path, sha256: probed.append(path))
     path, record = model_file(tiny.adder()), tmp_path / "admitted"
     models = {"a": ModelSource(path), "b": ModelSource(path, threads=2)}
     for _ in range(2):

@@ -16,6 +16,7 @@ from nearfield.config import (
     Workflow,
 )
 from nearfield.errors import ConfigError
+from nearfield.signing import PublicKey
 from nearfield.supervise.changes import Version, code_of, compare, files_of, refuse_fixed, version_of
 
 GUEST, PROGRAM = Path("/w/detect.wasm"), Path("/w/count.py")
@@ -93,6 +94,15 @@ def test_changed_model_restarts_the_guests_that_may_use_it() -> None:
     ]
 
 
+def test_other_signers_restart_what_they_must_have_signed() -> None:
+    before = version(DETECT, COUNT, FOREIGN)
+    after = Version(before.workflow, before.digests, frozenset({PublicKey.of(bytes(32))}))
+    assert changes(before, after) == [
+        ("detect", "restarted", ("signers",), 2, 2),
+        ("count", "restarted", ("signers",), 1, 1),
+    ]
+
+
 def test_sandbox_means_nothing_to_a_program() -> None:
     assert changes(version(COUNT), version(replace(COUNT, sandbox=SandboxConfig(deadline_s=3), models=("net",)))) == []
 
@@ -130,7 +140,9 @@ def test_what_only_another_start_can_change_is_refused(field: dict[str, Any]) ->
 def test_every_field_of_a_workflow_is_either_compared_or_fixed() -> None:
     from nearfield.supervise.changes import FIXED
 
-    assert {*FIXED, "functions", "models"} == set(Workflow.__struct_fields__)
+    # `Version.signers` is what the two last come to.
+    compared = {"functions", "models", "require_signed", "trusted_signers"}
+    assert {*FIXED, *compared} == set(Workflow.__struct_fields__)
 
 
 def test_version_has_the_digest_of_each_file_that_can_be_read(tmp_path: Path) -> None:

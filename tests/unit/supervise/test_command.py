@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from nearfield.cli.app import Commands
+from nearfield.cli.emission_options import rules_of
+from nearfield.cli.provenance_options import provenance_of
 from nearfield.cli.sandbox_options import grants_of, limits_of, pictures_of
 from nearfield.config import (
     BatchConfig,
@@ -21,8 +24,10 @@ from nearfield.config import (
     format_limits,
     parse_limits,
 )
+from nearfield.function import EmissionRules
 from nearfield.media import Resampling
 from nearfield.sandbox import Directory, Grants, Limits, PictureRules
+from nearfield.signing import Provenance, PublicKey, SigningKey
 from nearfield.supervise import worker_command, worker_environment
 from nearfield.transport import Identity
 
@@ -42,14 +47,43 @@ IDENTITY = Identity(Path("/c/ca.pem"), Path("/c/one.pem"), Path("/c/one.key"))
 
 
 def parsed(
-    function: FunctionConfig, models: dict[str, ModelConfig], identity: Identity | None = None
+    function: FunctionConfig,
+    models: dict[str, ModelConfig],
+    identity: Identity | None = None,
+    signers: Sequence[PublicKey] | None = None,
 ) -> dict[str, Any]:
     """What `nearfield run` makes of the command line."""
-    command = worker_command(function, models, zipper="127.0.0.1:9900", namespace="plant", identity=identity)
+    command = worker_command(
+        function, models, zipper="127.0.0.1:9900", namespace="plant", identity=identity, signers=signers
+    )
     assert command[:4] == [sys.executable, "-m", "nearfield", "run"]
     run = Commands().get_command(None, "run")
     params: dict[str, Any] = run.make_context("run", command[4:]).params
     return params
+
+
+@pytest.mark.parametrize("run", ["/g/detect.wasm", "/g/app.py:detect"])
+def test_what_a_function_must_be_and_may_emit_reaches_its_worker(run: str) -> None:
+    keys = [SigningKey.make().public for _ in range(2)]
+    function = FunctionConfig(
+        name="detect",
+        emit=(18,),
+        run=Path(run),
+        sha256="cd" * 32,
+        emit_kind="boxes",
+        emit_bytes=100,
+        emit_bytes_per_s=200,
+    )
+    params = parsed(function, MODELS, signers=keys)
+    assert provenance_of(params["file_sha256"], params["trust"]) == Provenance("cd" * 32, frozenset(keys))
+    rules = rules_of(*(params[name] for name in ("emit_kind", "emit_bytes", "emit_rate")), [18])
+    assert rules == EmissionRules("boxes", 100, 200)
+
+
+def test_a_function_without_either_may_be_and_emit_anything() -> None:
+    params = parsed(FunctionConfig(name="detect", run=Path("/g/detect.wasm")), {})
+    assert provenance_of(params["file_sha256"], params["trust"]) == Provenance()
+    assert rules_of(params["emit_kind"], params["emit_bytes"], params["emit_rate"], []) is None
 
 
 def test_every_setting_of_a_guest_reaches_its_worker() -> None:
