@@ -14,7 +14,7 @@ from nearfield.inference import Device, ModelSource
 from nearfield.sandbox import Grants
 from nearfield.sandbox.written_pages import page_map
 from nearfield.supervised import is_supervised
-from nearfield.transport import Identity, parse_address
+from nearfield.transport import Credentials, parse_address
 
 _log = logging.getLogger("nearfield.run")
 
@@ -26,7 +26,7 @@ def contain(
     guest: Path,
     models: Mapping[str, ModelSource],
     *,
-    identity: Identity,
+    identity: Credentials,
     zipper: str,
     cache: Path,
     record: Path,
@@ -48,7 +48,7 @@ def contain(
     plan: ContainmentPlan = plan_for_guest(
         guest,
         models=files,
-        certificates=_files_of(identity),
+        certificates=identity.files,
         writable=[cache, record],
         tcp_ports=[*(parse_address(part).port for part in zipper.split(",")), *grants.http_ports()],
         python=PythonInstallation.current(),
@@ -81,9 +81,9 @@ class RenewalWatch:
     new files; without one, a warning is all.
     """
 
-    def __init__(self, identity: Identity) -> None:
+    def __init__(self, identity: Credentials) -> None:
         """Remember which files there are. Before containment: that is for the files of this moment."""
-        self._files = _files_of(identity)
+        self._files = identity.files
         self._before = _versions(self._files)
 
     def start(self, stop: Callable[[], None]) -> None:
@@ -99,10 +99,6 @@ class RenewalWatch:
             stop()
         else:
             _log.warning("certificates were renewed; start this again to use them: it cannot connect with the old ones")
-
-
-def _files_of(identity: Identity) -> tuple[Path, Path, Path]:
-    return identity.ca_pem_path, identity.certificate_path, identity.key_path
 
 
 def _versions(files: Sequence[Path]) -> Sequence[tuple[int, int]] | None:

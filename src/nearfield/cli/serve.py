@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from pathlib import Path
 from queue import SimpleQueue
@@ -18,13 +19,19 @@ from nearfield.frame import format_tag, name_from
 from nearfield.supervise import Supervisor, is_program, worker_command, worker_environment
 from nearfield.telemetry import configure_logging
 from nearfield.transport import (
+    Access,
     Address,
     Identity,
+    OpenAccess,
     StateDirectory,
+    Token,
+    TokenAccess,
     check_listenable,
     ensure_local_identity,
+    ensure_local_token,
     ensure_server_certificate,
     load_identity,
+    local_token_path,
     parse_address,
 )
 from nearfield.zipper import GroupPolicy, StuckInstance, Zipper, ZipperSettings, account
@@ -64,17 +71,19 @@ def serve(
     workflow = check.workflow
     address = Address(host or workflow.host, port or workflow.port)
     check_listenable(address)
+    state = StateDirectory.from_environment()
     configured = _configured_identity(workflow)
+    identity = configured or ensure_server_certificate(state, [address.host])
     stuck: SimpleQueue[StuckInstance] = SimpleQueue()
     zipper = Zipper(
         ZipperSettings(
             name=name_from(workflow.name),
             namespace=workflow.namespace,
             listen=[address],
-            identity=configured or ensure_server_certificate(StateDirectory.from_environment(), [address.host]),
+            identity=dataclasses.replace(identity, access=access_of(workflow, state)),
             policies=[policy_of(function) for function in workflow.functions],
             peers=[parse_address(peer) for peer in workflow.peers],
-            client=configured or ensure_local_identity(StateDirectory.from_environment()),
+            client=configured or ensure_local_identity(state),
             max_payload_bytes=workflow.limits.max_payload_bytes,
             queue_bytes=workflow.limits.queue_bytes,
             on_stuck=stuck.put,
@@ -85,7 +94,8 @@ def serve(
     try:
         zipper.start()
         _announce(workflow, address, zipper, json=json)
-        _add_workers(supervisor, workflow, address, configured)
+        token_file = local_token_path(state) if workflow.auth.type == "token" else None
+        _add_workers(supervisor, workflow, address, configured, token_file)
         while not stopping.wait(POLL_S):
             while not stuck.empty():
                 supervisor.kill(stuck.get().pid)
@@ -153,13 +163,42 @@ def _configured_identity(workflow: Workflow) -> Identity | None:
     )
 
 
-def _add_workers(supervisor: Supervisor, workflow: Workflow, address: Address, configured: Identity | None) -> None:
+def access_of(workflow: Workflow, state: StateDirectory) -> Access | None:
+    """Whom the zipper lets in; None: those with a certificate.
+
+    Where tokens are asked for, this user's own commands have one that is made for them. To other zippers the node shows
+    the token that has its own name, else that one too, which zippers of the same user on the same machine know.
+
+    Raises:
+        CertificateError: see `ensure_local_token`.
+    """
+    if workflow.insecure:
+        return OpenAccess()
+    if workflow.auth.type != "token":
+        return None
+    local = ensure_local_token(state)
+    given = {name: Token(name, secret) for name, secret in workflow.auth.by_name().items()}
+    return TokenAccess((local, *given.values()), own=given.get(name_from(workflow.name), local))
+
+
+def _add_workers(
+    supervisor: Supervisor,
+    workflow: Workflow,
+    address: Address,
+    configured: Identity | None,
+    token_file: Path | None,
+) -> None:
     reach = Address(_ANY_ADDRESS.get(address.host, address.host), address.port)
     for function in workflow.functions:
         if function.run is None:
             continue
         command = worker_command(
-            function, workflow.models, zipper=str(reach), namespace=workflow.namespace, identity=configured
+            function,
+            workflow.models,
+            zipper=str(reach),
+            namespace=workflow.namespace,
+            identity=configured,
+            token_file=token_file,
         )
         for number in range(function.instances):
             supervisor.add(f"{function.name}#{number + 1}", command, worker_environment(function))

@@ -33,6 +33,8 @@ def test_fields_have_the_names_of_the_file() -> None:
         "peers",
         "namespace",
         "certificates",
+        "auth",
+        "insecure",
         "limits",
     ]
     assert {"deadline", "memory", "output", "module"} <= set(properties("SandboxConfig"))

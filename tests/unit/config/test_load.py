@@ -14,6 +14,7 @@ from nearfield.config import (
     ModelConfig,
     Workflow,
     WorkflowInvalid,
+    check_content,
     check_workflow,
     load_workflow,
 )
@@ -154,7 +155,7 @@ BAD: list[tuple[str, list[str]]] = [
         [
             (
                 "workflow.yaml:2: naem: unknown key; did you mean `name`? known: `name`, `host`, `port`, `functions`, "
-                "`models`, `peers`, `namespace`, `certificates`, `limits`"
+                "`models`, `peers`, `namespace`, `certificates`, `auth`, `insecure`, `limits`"
             )
         ],
     ),
@@ -347,3 +348,35 @@ def test_missing_files_are_errors_when_asked_for(tmp_path: Path) -> None:
         load_workflow(path, files=True)
     expected = f"{path}:4: functions[0].run: cannot read `{tmp_path / 'f.wasm'}`: no such file or directory"
     assert str(caught.value) == expected
+
+
+# ---- tokens ----
+
+
+@pytest.mark.parametrize(
+    "auth",
+    [
+        "z-SECRET-token",
+        "[z-SECRET-token]",
+        "{type: z-SECRET-token}",
+        "{type: token, token: 'SECRET:with a colon'}",
+        "{type: token, token: [SECRET]}",
+        "{type: token, tokens: SECRET}",
+        "{type: token, tokens: {cam-1: 'a SECRET'}}",
+        "{type: token, token: SECRET, tokens: {cam-1: x, local-ada: SECRET}}",
+        "{token: SECRET}",
+    ],
+)
+def test_what_may_be_a_token_is_never_shown(auth: str) -> None:
+    check = check_content(f"name: a\nfunctions: []\nauth: {auth}\n".encode(), base=Path("/"))
+    assert check.errors
+    assert "SECRET" not in repr(check) + "".join(map(str, check.findings))
+
+
+def test_tokens_of_a_loaded_workflow_are_hidden_in_its_representation() -> None:
+    text = b"name: a\nfunctions: []\nauth: {type: token, token: z-token, tokens: {cam-1: y-token}}\n"
+    workflow = check_content(text, base=Path("/")).workflow
+    assert workflow is not None
+    assert workflow.auth.by_name() == {"default": "z-token", "cam-1": "y-token"}
+    assert "z-token" not in f"{workflow!r} {workflow.auth}"
+    assert "y-token" not in f"{workflow!r} {workflow.auth}"
