@@ -35,7 +35,7 @@ from nearfield.transport import (
     open_router,
 )
 from nearfield.transport.diagnosis import diagnose_endpoint
-from tests.processes import BELT, UPPERCASE, Commands, Node, free_port, nearfield
+from tests.processes import UPPERCASE, Commands, Node, free_port, nearfield
 
 NOW = datetime.now(UTC)
 CAMERA = Token("cam-1", "the-token-of-camera-one")
@@ -257,22 +257,17 @@ def test_people_are_told_what_to_do_next_and_see_no_key(folder: Path) -> None:
         assert "PRIVATE" not in said.stdout + said.stderr
 
 
-def test_zipper_uses_an_issued_identity(commands: Commands, folder: Path) -> None:
-    (made,) = lines("issue", "own-zipper", "--role", "zipper", "--host", "127.0.0.1", "--out", folder)
-    certificates = {kind: str(made[kind]) for kind in ("ca", "certificate", "key")}
-    upper = {"name": "upper", "observe": ["0x10"], "run": str(UPPERCASE)}
-    node = commands.node([upper], certificates=certificates)
-    node.until_instances("upper", 1)
-
-
 SECRETS = {"cam-1": "SECRET-of-camera-one-0123456789", "cam-2": "SECRET-of-camera-two-0123456789"}
 
 
-@pytest.fixture
-def tokens(commands: Commands) -> Node:
-    """A zipper that asks for tokens, with an instance that it started itself."""
+@pytest.fixture(scope="module")
+def tokens(module_commands: Commands, tmp_path_factory: pytest.TempPathFactory) -> Node:
+    """A zipper with an identity that was issued to it, which asks for tokens, and an instance that it starts itself."""
+    folder = tmp_path_factory.mktemp("zipper")
+    (made,) = lines("issue", "own-zipper", "--role", "zipper", "--host", "127.0.0.1", "--out", folder)
+    certificates = {kind: str(made[kind]) for kind in ("ca", "certificate", "key")}
     upper = {"name": "upper", "observe": ["0x10"], "run": str(UPPERCASE)}
-    node = commands.node([upper], auth={"type": "token", "tokens": SECRETS})
+    node = module_commands.node([upper], auth={"type": "token", "tokens": SECRETS}, certificates=certificates)
     node.until_instances("upper", 1)
     return node
 
@@ -341,10 +336,9 @@ def test_secrets_are_in_no_line_and_no_list_of_processes(
     node.until_instances("upper", 1)
     ca = state_directory / "certificates" / "ca.pem"
     watch = commands.start("watch", "--zipper", address, "--ca", ca, "--verbose", environment=loud).ready()
-    send = commands.start(
-        "send", BELT, "--tag", "0x10", "--loop", "--zipper", address, "--ca", ca, "-v", environment=loud
-    )
-    watch.until(lambda: watch.frames, "a frame")
+    with Source("cam", address, tag=0x10) as source:
+        source.send(b"some text")
+        watch.until(lambda: watch.frames, "a frame")
     refused = commands.start(
         "watch", "--zipper", address, "--ca", ca, environment={"NEARFIELD_TOKEN": "cam-1:SECRET-that-is-wrong"}
     )
@@ -352,9 +346,9 @@ def test_secrets_are_in_no_line_and_no_list_of_processes(
     arguments = all_arguments()
     assert "--token-file" in arguments  # that of the worker: a path, no secret
     node.close()
-    for command in (watch, send, serve):
+    for command in (watch, serve):
         command.stop()
-    said = "".join(command.stderr + json.dumps(command.lines) for command in (serve, watch, send, refused))
+    said = "".join(command.stderr + json.dumps(command.lines) for command in (serve, watch, refused))
     local = ensure_local_token(StateDirectory(state_directory))
     keys = [path.read_text().splitlines()[1] for path in state_directory.rglob("*.key") if path.suffix == ".key"]
     given = [Token(name, secret) for name, secret in SECRETS.items()]
