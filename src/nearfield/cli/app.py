@@ -28,6 +28,7 @@ COMMANDS = (
     "sign",
     "verify",
     "validate",
+    "cert",
     "version",
 )
 _SETTINGS = {"help_option_names": ["-h", "--help"]}
@@ -45,9 +46,11 @@ class Commands(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         if cmd_name not in COMMANDS:
             return None
-        module = import_module(f"nearfield.cli.{cmd_name}")
+        entry = getattr(import_module(f"nearfield.cli.{cmd_name}"), cmd_name)
+        if isinstance(entry, typer.Typer):  # has commands of its own
+            return typer.main.get_command(entry)
         single = typer.Typer(add_completion=False, context_settings=_SETTINGS)
-        single.command(cmd_name)(getattr(module, cmd_name))
+        single.command(cmd_name)(entry)
         return typer.main.get_command(single)
 
 

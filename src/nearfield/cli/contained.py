@@ -15,7 +15,7 @@ from nearfield.sandbox import Grants
 from nearfield.sandbox.written_pages import page_map
 from nearfield.signing import signature_path
 from nearfield.supervised import is_supervised
-from nearfield.transport import Identity, parse_address
+from nearfield.transport import Credentials, parse_address
 
 _log = logging.getLogger("nearfield.run")
 
@@ -27,7 +27,7 @@ def contain(
     guest: Path,
     models: Mapping[str, ModelSource],
     *,
-    identity: Identity,
+    identity: Credentials,
     zipper: str,
     cache: Path,
     record: Path,
@@ -49,7 +49,7 @@ def contain(
     plan: ContainmentPlan = plan_for_guest(
         guest,
         models=[*files, signature_path(guest)],
-        certificates=_files_of(identity),
+        certificates=identity.files,
         writable=[cache, record],
         tcp_ports=[*(parse_address(part).port for part in zipper.split(",")), *grants.http_ports()],
         python=PythonInstallation.current(),
@@ -82,9 +82,9 @@ class RenewalWatch:
     new files; without one, a warning is all.
     """
 
-    def __init__(self, identity: Identity) -> None:
+    def __init__(self, identity: Credentials) -> None:
         """Remember which files there are. Before containment: that is for the files of this moment."""
-        self._files = _files_of(identity)
+        self._files = identity.files
         self._before = _versions(self._files)
 
     def start(self, stop: Callable[[], None]) -> None:
@@ -100,10 +100,6 @@ class RenewalWatch:
             stop()
         else:
             _log.warning("certificates were renewed; start this again to use them: it cannot connect with the old ones")
-
-
-def _files_of(identity: Identity) -> tuple[Path, Path, Path]:
-    return identity.ca_pem_path, identity.certificate_path, identity.key_path
 
 
 def _versions(files: Sequence[Path]) -> Sequence[tuple[int, int]] | None:

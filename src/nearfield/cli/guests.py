@@ -19,7 +19,7 @@ from nearfield.inference import ModelStore
 from nearfield.sandbox import Grants, Guest, Limits, PictureRules, Watchdog, compile_guest, prepare_for
 from nearfield.sandbox.callpath import FastPath, call_path
 from nearfield.signing import Provenance
-from nearfield.transport import Identity, StateDirectory
+from nearfield.transport import Credentials, StateDirectory
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class GuestOptions:
     keeps_words: bool
 
 
-def load_guest(options: GuestOptions, *, identity: Identity, zipper: str) -> tuple[Handler, tuple[int, ...]]:
+def load_guest(options: GuestOptions, *, identity: Credentials, zipper: str) -> tuple[Handler, tuple[int, ...]]:
     """Contain this process for good, then load the models and the guest. Call while it has one thread.
 
     Takes up to a second the first time a module is compiled.

@@ -10,7 +10,7 @@ import typer
 
 from nearfield.errors import UsageError
 from nearfield.frame import PRIORITIES, Priority, parse_tag
-from nearfield.transport import Identity, load_identity
+from nearfield.transport import Credentials, Uncertified, complete_credentials, load_identity, read_token_file
 
 Number = TypeVar("Number", int, float)
 
@@ -38,20 +38,32 @@ Certificate = Annotated[
 Key = Annotated[
     Path | None, typer.Option(metavar="PEM", envvar="NEARFIELD_KEY", help="Private key of the certificate.")
 ]
+# There is no option for the token itself: everyone on a machine sees the arguments of all processes.
+TokenFile = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        envvar="NEARFIELD_TOKEN_FILE",
+        help="File with NAME:TOKEN, for zippers that ask for a token; or set NEARFIELD_TOKEN.",
+    ),
+]
 
 
-def identity_of(ca: Path | None, certificate: Path | None, key: Path | None) -> Identity | None:
-    """The identity that the three options name, or None when none is given.
+def credentials_of(
+    ca: Path | None, certificate: Path | None, key: Path | None, token_file: Path | None = None
+) -> Credentials:
+    """What the four options and the environment name; the local identity and token when they name nothing.
 
     Raises:
-        UsageError: only some of them are given.
-        CertificateError: see `load_identity`.
+        UsageError: only some of the first three are given, apart from `--ca` alone; a token is ill-formed.
+        CertificateError: see `load_identity` and `read_token_file`.
     """
-    if ca is None and certificate is None and key is None:
-        return None
+    token = None if token_file is None else read_token_file(token_file)
+    if certificate is None and key is None:
+        return complete_credentials(None if ca is None else Uncertified(ca), token)
     if ca is None or certificate is None or key is None:
-        raise UsageError("--ca, --certificate and --key belong together: give all three or none")
-    return load_identity(ca, certificate, key, purposes=["client"])
+        raise UsageError("--ca, --certificate and --key belong together: give all three, --ca alone, or none")
+    return complete_credentials(load_identity(ca, certificate, key, purposes=["client"]), token)
 
 
 def tags_of(option: str, values: list[str] | None) -> tuple[int, ...]:

@@ -20,7 +20,7 @@ from nearfield.function import Handler, PythonFunction, Worker, WorkerSettings
 from nearfield.signing import Provenance
 from nearfield.supervised import is_supervised
 from nearfield.telemetry import configure_logging
-from nearfield.transport import DEFAULT_ZIPPER, StateDirectory, dial, ensure_local_identity
+from nearfield.transport import DEFAULT_ZIPPER, dial
 
 if TYPE_CHECKING:
     # Its engines are imported where a guest is run, and only then.
@@ -98,6 +98,7 @@ def run(
     ca: options.Ca = None,
     certificate: options.Certificate = None,
     key: options.Key = None,
+    token_file: options.TokenFile = None,
     json: options.Json = False,
     verbose: options.Verbose = False,
 ) -> None:
@@ -109,9 +110,10 @@ def run(
     observed = options.tags_of("--observe", observe)
     allowed = options.tags_of("--emit", emit)
     chosen_priority = None if priority is None else options.priority_of(priority)
-    identity = options.identity_of(ca, certificate, key)
     provenance = provenance_options.provenance_of(file_sha256, trust)
     emission = emission_options.rules_of(emit_kind, emit_bytes, emit_rate, allowed)
+    # Local ones are made now, if need be: before containment, after which this process writes nothing there.
+    identity = options.credentials_of(ca, certificate, key, token_file)
     models = model_options.ModelOptions(
         *(tuple(given or ()) for given in (model, labels, sha256, backend, device, threads, batch))
     )
@@ -122,8 +124,6 @@ def run(
         from nearfield.cli.guests import GuestOptions, load_guest
 
         function = name or name_from(Path(target).stem)
-        # What it makes must be there before this process may not write there any more.
-        identity = identity or ensure_local_identity(StateDirectory.from_environment())
         renewal = RenewalWatch(identity)
         handler, asked = load_guest(
             GuestOptions(

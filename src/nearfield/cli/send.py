@@ -63,6 +63,7 @@ def send(
     ca: options.Ca = None,
     certificate: options.Certificate = None,
     key: options.Key = None,
+    token_file: options.TokenFile = None,
     json: options.Json = False,
     verbose: options.Verbose = False,
 ) -> None:
@@ -71,7 +72,7 @@ def send(
     number = options.tags_of("--tag", [tag])[0]
     rate = _rate(fps)
     chosen_priority = options.priority_of(priority)
-    identity = options.identity_of(ca, certificate, key)
+    identity = options.credentials_of(ca, certificate, key, token_file)
     if not scheme_of(video) and not Path(video).exists():
         raise UsageError("no such file", where=f"video `{video}`")
     with open_video(video, every=every) as first:

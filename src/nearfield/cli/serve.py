@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
 import signal
@@ -36,13 +37,19 @@ from nearfield.supervise import (
 )
 from nearfield.telemetry import configure_logging
 from nearfield.transport import (
+    Access,
     Address,
     Identity,
+    OpenAccess,
     StateDirectory,
+    Token,
+    TokenAccess,
     check_listenable,
     ensure_local_identity,
+    ensure_local_token,
     ensure_server_certificate,
     load_identity,
+    local_token_path,
     parse_address,
 )
 from nearfield.zipper import RateLimit, StuckInstance, Zipper, ZipperSettings, account
@@ -83,15 +90,16 @@ def serve(
     workflow = version.workflow
     address = Address(workflow.host, workflow.port)
     check_listenable(address)
-    configured = _configured_identity(workflow)
     state = StateDirectory.from_environment()
+    configured = _configured_identity(workflow)
+    identity = configured or ensure_server_certificate(state, [address.host])
     stuck: SimpleQueue[StuckInstance] = SimpleQueue()
     zipper = Zipper(
         ZipperSettings(
             name=name_from(workflow.name),
             namespace=workflow.namespace,
             listen=[address],
-            identity=configured or ensure_server_certificate(state, [address.host]),
+            identity=dataclasses.replace(identity, access=access_of(workflow, state)),
             policies=[policy_of(function) for function in workflow.functions],
             peers=[parse_address(peer) for peer in workflow.peers],
             client=configured or ensure_local_identity(state),
@@ -104,7 +112,10 @@ def serve(
     stopping = Stopping()
     supervisor = Supervisor()
     reach = Address(_ANY_ADDRESS.get(address.host, address.host), address.port)
-    deployment = Deployment(zipper, supervisor, version, where=str(config), reach=reach, identity=configured)
+    token_file = local_token_path(state) if workflow.auth.type == "token" else None
+    deployment = Deployment(
+        zipper, supervisor, version, where=str(config), reach=reach, identity=configured, token_file=token_file
+    )
     reloader = Reloader(deployment, reader.read, lambda event: _tell(event, json=json))
     description = {"zipper": zipper.settings.name, "address": str(address), "workflow": str(config.resolve())}
     control = ControlServer(state, description, reloader.request)
@@ -231,6 +242,24 @@ def _configured_identity(workflow: Workflow) -> Identity | None:
     return load_identity(
         files.ca, files.certificate, files.key, purposes=["server", "client"] if is_client else ["server"]
     )
+
+
+def access_of(workflow: Workflow, state: StateDirectory) -> Access | None:
+    """Whom the zipper lets in; None: those with a certificate.
+
+    Where tokens are asked for, this user's own commands have one that is made for them. To other zippers the node shows
+    the token that has its own name, else that one too, which zippers of the same user on the same machine know.
+
+    Raises:
+        CertificateError: see `ensure_local_token`.
+    """
+    if workflow.insecure:
+        return OpenAccess()
+    if workflow.auth.type != "token":
+        return None
+    local = ensure_local_token(state)
+    given = {name: Token(name, secret) for name, secret in workflow.auth.by_name().items()}
+    return TokenAccess((local, *given.values()), own=given.get(name_from(workflow.name), local))
 
 
 def _announce(workflow: Workflow, address: Address, zipper: Zipper, *, json: bool) -> None:

@@ -34,6 +34,7 @@ def top(
     ca: options.Ca = None,
     certificate: options.Certificate = None,
     key: options.Key = None,
+    token_file: options.TokenFile = None,
     json: options.Json = False,
     verbose: options.Verbose = False,
 ) -> None:
@@ -42,7 +43,7 @@ def top(
     `--json` prints the zipper's whole ledger, one object for each look.
     """
     configure_logging(verbose=verbose)
-    connection = dial(zipper, identity=options.identity_of(ca, certificate, key), namespace=namespace)
+    connection = dial(zipper, identity=options.credentials_of(ca, certificate, key, token_file), namespace=namespace)
     stopping = Stopping()
     with contextlib.closing(connection), _shown(json=json, once=once) as show:
         before: Mapping[str, Any] | None = None

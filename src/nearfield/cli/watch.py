@@ -40,13 +40,14 @@ def watch(
     ca: options.Ca = None,
     certificate: options.Certificate = None,
     key: options.Key = None,
+    token_file: options.TokenFile = None,
     json: options.Json = False,
     verbose: options.Verbose = False,
 ) -> None:
     """Print frames as they arrive: time, origin/sequence, tag, latency from capture, payload."""
     configure_logging(verbose=verbose)
     tags = options.tags_of("--tag", tag)
-    connection = dial(zipper, identity=options.identity_of(ca, certificate, key), namespace=namespace)
+    connection = dial(zipper, identity=options.credentials_of(ca, certificate, key, token_file), namespace=namespace)
     stopping = Stopping()
     seen = 0
     reported_drops = reported_missed = 0

@@ -6,6 +6,7 @@ from nearfield.config.load import WorkflowCheck, WorkflowInvalid, check_content,
 from nearfield.config.quantities import format_duration, format_size, parse_duration, parse_size
 from nearfield.config.sandbox_limits import format_limits, parse_limits
 from nearfield.config.schema import (
+    AuthConfig,
     BatchConfig,
     CertificateConfig,
     DeliveryConfig,
@@ -20,6 +21,7 @@ from nearfield.config.schema import (
 from nearfield.config.validate import validate_files, validate_workflow
 
 __all__ = [
+    "AuthConfig",
     "BatchConfig",
     "CertificateConfig",
     "DeliveryConfig",

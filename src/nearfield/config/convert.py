@@ -19,6 +19,7 @@ from nearfield.config.yaml import Document
 from nearfield.errors import UsageError
 from nearfield.frame.names import is_name
 from nearfield.frame.tag import MAX_TAG, parse_tag
+from nearfield.frame.token import TOKEN_EXPECTED, HiddenText, is_secret
 from nearfield.signing import is_key_text
 
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
@@ -125,7 +126,8 @@ class _Converter:
         return _BAD if any(item is _BAD for item in result.values()) or not all(map(is_name, result)) else result
 
     def refuse(self, value: Any, wanted: str, path: DataPath) -> Any:
-        given = self.document.written.get(path) or show(value)
+        # Whatever stands under `auth` may be a token that was put into the wrong place.
+        given = "something else" if path[:1] == ("auth",) else self.document.written.get(path) or show(value)
         self.note(path, f"got {given}, expected {wanted}")
         return _BAD
 
@@ -208,6 +210,10 @@ def _read_path(value: Any) -> Any:
     return value if isinstance(value, str) and value.strip() and value.isprintable() else _BAD
 
 
+def _read_secret(value: Any) -> Any:
+    return HiddenText(value) if isinstance(value, str) and is_secret(value) else _BAD
+
+
 def _read_sha256(value: Any) -> Any:
     return value.lower() if isinstance(value, str) and _SHA256.fullmatch(value) else _BAD
 
@@ -228,6 +234,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "size": _by(parse_size),
     "path": _read_path,
     "host": _read_host,
+    "secret": _read_secret,
     "sha256": _read_sha256,
     "signer": _read_path,
 }
@@ -238,6 +245,7 @@ _EXPECTED = {
     "size": f"{SIZE_EXPECTED}, above 0",
     "path": "a path",
     "host": "an address or host name, without port",
+    "secret": f"{TOKEN_EXPECTED}, in quotes",
     "sha256": "64 hexadecimal digits, in quotes",
     "signer": "a public key of `nearfield sign`: its base64, or the path of its file",
 }

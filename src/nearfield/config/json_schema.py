@@ -9,6 +9,7 @@ import msgspec
 from nearfield.config.quantities import DURATION_PATTERN, SIZE_PATTERN, format_duration, format_size
 from nearfield.config.schema import NAME_EXPECTED, Workflow
 from nearfield.frame.tag import MAX_TAG
+from nearfield.frame.token import TOKEN_EXPECTED, TOKEN_PATTERN
 
 # msgspec describes the Python types; these are the forms that the file has instead, by the mark set in `schema`.
 _WRITTEN: dict[str, dict[str, Any]] = {
@@ -24,6 +25,7 @@ _WRITTEN: dict[str, dict[str, Any]] = {
     "path": {"type": "string", "minLength": 1, "description": "relative to the workflow file"},
     "host": {"type": "string", "minLength": 1, "description": "an address or host name, without port"},
     "signer": {"type": "string", "minLength": 1, "description": "a public key in base64, or the path of its file"},
+    "secret": {"type": "string", "pattern": f"^{TOKEN_PATTERN}$", "description": TOKEN_EXPECTED},
     "sha256": {"type": "string", "pattern": "^[0-9a-fA-F]{64}$", "description": "as `sha256sum` prints it"},
 }
 

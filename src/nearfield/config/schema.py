@@ -13,6 +13,7 @@ from msgspec import Meta, Struct, field
 
 from nearfield.frame.names import MAX_NAME_LENGTH
 from nearfield.frame.tag import MAX_TAG
+from nearfield.frame.token import DEFAULT_TOKEN_NAME
 
 NAME_EXPECTED = f"1 to {MAX_NAME_LENGTH} letters, digits, `-`, `_` or `.`, beginning with a letter, digit or `_`"
 
@@ -22,6 +23,7 @@ Duration = Annotated[float, Meta(extra={"reads": "duration"}, extra_json_schema=
 Size = Annotated[int, Meta(extra={"reads": "size"}, extra_json_schema={"written": "size"}, ge=1)]
 FilePath = Annotated[Path, Meta(extra={"reads": "path"}, extra_json_schema={"written": "path"})]
 Text = Annotated[str, Meta(min_length=1, max_length=200)]
+Secret = Annotated[str, Meta(extra={"reads": "secret"}, extra_json_schema={"written": "secret"})]
 Sha256 = Annotated[str, Meta(extra={"reads": "sha256"}, extra_json_schema={"written": "sha256"})]
 Signer = Annotated[str, Meta(extra={"reads": "signer"}, extra_json_schema={"written": "signer"})]
 
@@ -208,6 +210,24 @@ class CertificateConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only
     key: FilePath
 
 
+class AuthConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How clients say who they are. Values of tokens are `HiddenText`, whose representation hides them.
+
+    Attributes:
+        type: `certificate`: mutual TLS; `token`: a name and a token, while only the zipper shows a certificate.
+        token: the one token, of the identity `default`.
+        tokens: by the name of the identity that has it.
+    """
+
+    type: Literal["certificate", "token"] = "certificate"
+    token: Secret | None = None
+    tokens: dict[Name, Secret] = field(default_factory=dict)
+
+    def by_name(self) -> dict[str, str]:
+        """All tokens, whichever way they were written."""
+        return {DEFAULT_TOKEN_NAME: self.token, **self.tokens} if self.token is not None else dict(self.tokens)
+
+
 class LimitsConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Limits of the zipper itself.
 
@@ -236,6 +256,7 @@ class Workflow(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         certificates: None: the local development authority.
         require_signed: load a guest, a program or a model only when one of `trusted_signers` has signed it.
         trusted_signers: public keys: base64, or the absolute path of a PEM file.
+        insecure: let everyone in who reaches the port, with all rights.
     """
 
     name: Text
@@ -248,4 +269,6 @@ class Workflow(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     certificates: CertificateConfig | None = None
     require_signed: bool = False
     trusted_signers: Annotated[tuple[Signer, ...], Meta(min_length=1)] = ()
+    auth: AuthConfig = AuthConfig()
+    insecure: bool = False
     limits: LimitsConfig = LimitsConfig()

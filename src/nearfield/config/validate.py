@@ -21,7 +21,9 @@ from nearfield.config.graph import find_loops
 from nearfield.config.peers import peer_problem
 from nearfield.config.quantities import format_duration, format_size
 from nearfield.config.schema import FunctionConfig, GrantsConfig, Workflow
+from nearfield.frame.names import LOCAL_PREFIX
 from nearfield.frame.tag import RESERVED_TAGS, format_tag
+from nearfield.frame.token import DEFAULT_TOKEN_NAME, MIN_SAFE_CHARACTERS
 from nearfield.signing import is_key_text
 
 NO_LINES: Lines = {}
@@ -41,6 +43,7 @@ def validate_workflow(workflow: Workflow, lines: Lines = NO_LINES) -> list[Findi
     _check_peers(workflow, check)
     _check_limits(workflow, check)
     check_signers(workflow, check)
+    _check_auth(workflow, check)
     return check.findings
 
 
@@ -182,6 +185,33 @@ def _check_limits(workflow: Workflow, check: Check) -> None:
     if limits.queue_bytes < limits.max_payload_bytes:
         given, least = format_size(limits.queue_bytes), format_size(limits.max_payload_bytes)
         check.error(("limits", "queue_bytes"), f"got {given}, expected at least `max_payload`, {least}")
+
+
+def _check_auth(workflow: Workflow, check: Check) -> None:
+    auth = workflow.auth
+    if workflow.insecure:
+        text = "everyone who reaches the port may send and receive everything; leave it out wherever others can"
+        check.warning(("insecure",), text)
+        if auth.type == "token":
+            check.error(("auth", "type"), "no token is asked for with `insecure`; leave one of the two out")
+    given = [key for key in ("token", "tokens") if getattr(auth, key)]
+    if auth.type == "certificate":
+        for key in given:
+            check.error(("auth", key), "only with `type: token`")
+    elif not given:
+        check.error(("auth",), "got no token, expected `token` or `tokens`")
+    for name, token in auth.by_name().items():
+        path: DataPath = ("auth", "tokens", name) if name in auth.tokens else ("auth", "token")
+        _check_token(name, token, path, check)
+    if auth.token is not None and DEFAULT_TOKEN_NAME in auth.tokens:
+        check.error(("auth", "tokens", DEFAULT_TOKEN_NAME), "`token` is the one of this name; leave one of them out")
+
+
+def _check_token(name: str, token: str, path: DataPath, check: Check) -> None:
+    if name.lower().startswith(LOCAL_PREFIX):
+        check.error(path, f"names that begin with `{LOCAL_PREFIX}` are those of this machine's users")
+    if len(token) < MIN_SAFE_CHARACTERS:
+        check.warning(path, f"a short token can be guessed; expected {MIN_SAFE_CHARACTERS} random characters or more")
 
 
 def _check_peers(workflow: Workflow, check: Check) -> None:

@@ -7,6 +7,8 @@ import re
 from nearfield.errors import UsageError
 
 MAX_NAME_LENGTH = 64
+# Names of identities that begin so are those of a machine's own users.
+LOCAL_PREFIX = "local-"
 # zenoh reserves * $ ? # and / in key expressions; a leading @ hides a key from wildcards.
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,63}")
 

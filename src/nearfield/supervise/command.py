@@ -22,6 +22,7 @@ def worker_command(
     namespace: str,
     identity: Identity | None,
     signers: Iterable[PublicKey] | None = None,
+    token_file: Path | None = None,
 ) -> list[str]:
     """Arguments for one worker process.
 
@@ -30,6 +31,7 @@ def worker_command(
         zipper: address the worker connects to.
         identity: certificates to present; None: the local development identity.
         signers: of whom one must have signed what it loads; None: it need not be signed.
+        token_file: where the worker finds its token, if the zipper asks for one.
     """
     assert function.run is not None
     sandbox = function.sandbox
@@ -47,6 +49,8 @@ def worker_command(
     if identity is not None:
         arguments += ["--ca", str(identity.ca_pem_path)]
         arguments += ["--certificate", str(identity.certificate_path), "--key", str(identity.key_path)]
+    if token_file is not None:
+        arguments += ["--token-file", str(token_file)]
     if is_program(function.run):
         return arguments
     for name in models if function.models is None else function.models:

@@ -6,6 +6,7 @@ import contextlib
 import time
 from collections import Counter
 from collections.abc import Collection, Generator, Sequence
+from pathlib import Path
 
 from nearfield.config import FunctionConfig
 from nearfield.errors import StartFailed, TransportError, UsageError
@@ -37,6 +38,7 @@ class Deployment:
     Args:
         reach: where workers connect to.
         identity: certificates that they present; None: the local development identity.
+        token_file: where they find their token, if the zipper asks for one.
 
     Attributes:
         version: what runs.
@@ -52,6 +54,7 @@ class Deployment:
         where: str,
         reach: Address,
         identity: Identity | None,
+        token_file: Path | None = None,
     ) -> None:
         self.version = version
         self.where = where
@@ -59,6 +62,7 @@ class Deployment:
         self._supervisor = supervisor
         self._reach = reach
         self._identity = identity
+        self._token_file = token_file
         self._workers: dict[str, list[Worker]] = {}
         self._numbers: Counter[str] = Counter()
 
@@ -122,6 +126,7 @@ class Deployment:
             namespace=version.workflow.namespace,
             identity=self._identity,
             signers=version.signers,
+            token_file=self._token_file,
         )
         workers = []
         for _ in range(count):

@@ -1,11 +1,23 @@
 """Zenoh and TLS: sessions over QUIC, addresses, certificates, and finding out why a connection fails."""
 
+from nearfield.transport.access import Access, OpenAccess, TokenAccess
 from nearfield.transport.address import DEFAULT_PORT, Address, parse_address
 from nearfield.transport.authority import ensure_local_identity, ensure_server_certificate
-from nearfield.transport.certificates import Identity, load_identity
+from nearfield.transport.certificates import Credentials, Identity, Uncertified, load_identity
 from nearfield.transport.connection import Connection, connect
-from nearfield.transport.dial import DEFAULT_ZIPPER, as_connection, dial
+from nearfield.transport.dial import DEFAULT_ZIPPER, as_connection, complete_credentials, dial
+from nearfield.transport.issuing import Request, ensure_authority, issue, renew, revoke
 from nearfield.transport.listening import check_listenable
+from nearfield.transport.registry import (
+    ROLES,
+    IssuedIdentity,
+    Role,
+    Standing,
+    issued_identities,
+    registry_version,
+    revoked,
+    standing,
+)
 from nearfield.transport.session import (
     FRAME_LANES,
     REPORT_LANES,
@@ -19,30 +31,54 @@ from nearfield.transport.session import (
     open_router,
 )
 from nearfield.transport.state_directory import StateDirectory
+from nearfield.transport.tokens import Token, ensure_local_token, local_token_path, read_token_file
 
 __all__ = [
     "DEFAULT_PORT",
     "DEFAULT_ZIPPER",
     "FRAME_LANES",
     "REPORT_LANES",
+    "ROLES",
+    "Access",
     "Address",
     "Connection",
+    "Credentials",
     "Handle",
     "Identity",
+    "IssuedIdentity",
     "Lane",
     "Message",
+    "OpenAccess",
     "Payload",
     "Reply",
+    "Request",
+    "Role",
     "Session",
+    "Standing",
     "StateDirectory",
+    "Token",
+    "TokenAccess",
+    "Uncertified",
     "as_connection",
     "check_listenable",
+    "complete_credentials",
     "connect",
     "dial",
+    "ensure_authority",
     "ensure_local_identity",
+    "ensure_local_token",
     "ensure_server_certificate",
+    "issue",
+    "issued_identities",
     "load_identity",
+    "local_token_path",
     "open_client",
     "open_router",
     "parse_address",
+    "read_token_file",
+    "registry_version",
+    "renew",
+    "revoke",
+    "revoked",
+    "standing",
 ]

@@ -1,4 +1,4 @@
-"""A certificate authority of one's own, for development and for a single machine.
+"""A certificate authority of one's own: automatic for a single machine, and by `nearfield cert` for other devices.
 
 Everything lies in `certificates/` of the state directory:
 
@@ -7,6 +7,7 @@ Everything lies in `certificates/` of the state directory:
 ``ca.key``      its key; never leaves this directory
 ``server.*``    a zipper's, for all names of this machine, valid 1 year
 ``client.*``    that of local sources, functions and sinks, valid 1 year
+``issued*``     what was issued by name, to other devices (see `issuing`)
 ==============  =================================================================
 
 A key stays the same when its certificate is renewed, so that the pair is never seen half replaced.
@@ -15,10 +16,8 @@ A key stays the same when its certificate is renewed, so that the pair is never 
 from __future__ import annotations
 
 import ipaddress
-import os
-import pwd
 import socket
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -32,7 +31,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from nearfield.errors import CertificateError
 from nearfield.frame.names import name_from
 from nearfield.transport.certificates import Identity, Purpose, load_identity, names_in, read_certificates
-from nearfield.transport.local_names import local_names, normalize_host
+from nearfield.transport.local_names import local_identity_name, local_names, normalize_host, user_name
 from nearfield.transport.state_directory import StateDirectory, read_private, write_private
 
 CA_LIFETIME = timedelta(days=3650)
@@ -44,6 +43,7 @@ BACKDATED = timedelta(hours=1)
 MAX_SERVER_NAMES = 64
 # RFC 5280, appendix A: ub-common-name.
 _MAX_COMMON_NAME = 64
+_USAGES = {"server": ExtendedKeyUsageOID.SERVER_AUTH, "client": ExtendedKeyUsageOID.CLIENT_AUTH}
 
 
 def ensure_local_identity(state: StateDirectory, *, now: datetime | None = None) -> Identity:
@@ -58,7 +58,7 @@ def ensure_local_identity(state: StateDirectory, *, now: datetime | None = None)
         CertificateError: the state directory cannot be used, or a key in it is open to others.
     """
     with state.locked():
-        authority = _Authority.ensure(state.ensure("certificates"), now or datetime.now(UTC))
+        authority = Authority.ensure(state.ensure("certificates"), now or datetime.now(UTC))
         authority.server(())
         return authority.client()
 
@@ -77,16 +77,20 @@ def ensure_server_certificate(
     Raises:
         CertificateError: as `ensure_local_identity`; or one of `hosts` is neither a host name nor an address.
     """
-    wanted = [name for host in hosts if (name := _checked(host)) is not None]
+    wanted = checked_hosts(hosts)
     with state.locked():
-        authority = _Authority.ensure(state.ensure("certificates"), now or datetime.now(UTC))
+        authority = Authority.ensure(state.ensure("certificates"), now or datetime.now(UTC))
         authority.client()
         return authority.server(wanted)
 
 
 @dataclass(frozen=True, slots=True)
-class _Authority:
-    """The authority, at one moment, with the state directory locked."""
+class Authority:
+    """The authority, at one moment, with the state directory locked.
+
+    Attributes:
+        directory: where its files are.
+    """
 
     directory: Path
     certificate: x509.Certificate
@@ -94,7 +98,8 @@ class _Authority:
     now: datetime
 
     @classmethod
-    def ensure(cls, directory: Path, now: datetime) -> _Authority:
+    def ensure(cls, directory: Path, now: datetime) -> Authority:
+        """Read it, or make it where there is none or its end is near."""
         key = _ensure_key(directory / "ca.key")
         path = directory / "ca.pem"
         certificate = _read_current(path, key, now)
@@ -103,11 +108,20 @@ class _Authority:
             write_private(path, certificate.public_bytes(Encoding.PEM))
         return cls(directory, certificate, key, now)
 
+    @property
+    def certificate_path(self) -> Path:
+        return self.directory / "ca.pem"
+
+    @property
+    def key_id(self) -> str:
+        """Which authority it is: the identifier of its key, in hexadecimal digits."""
+        return _key_identifier(self.certificate).digest.hex()
+
     def server(self, wanted: Iterable[str]) -> Identity:
         return self.leaf("server", name_from(socket.gethostname()), {*local_names(), *wanted})
 
     def client(self) -> Identity:
-        return self.leaf("client", f"local-{name_from(_user())}", set())
+        return self.leaf("client", local_identity_name(), set())
 
     def leaf(self, kind: Purpose, common_name: str, names: set[str]) -> Identity:
         path = self.directory / f"{kind}.pem"
@@ -116,37 +130,67 @@ class _Authority:
         if current is None or not _issued_by(current, self.certificate) or not names <= set(names_in(current)):
             earlier = [] if current is None else names_in(current)
             kept = [name for name in earlier if name not in names][: max(0, MAX_SERVER_NAMES - len(names))]
-            signed = self.sign(kind, common_name, key, [*sorted(names), *kept])
+            subject = _name(common_name)
+            signed = self.sign(subject, key.public_key(), [kind], [*sorted(names), *kept], LEAF_LIFETIME)
             write_private(path, signed.public_bytes(Encoding.PEM))
-        return load_identity(self.directory / "ca.pem", path, self.directory / f"{kind}.key", now=self.now)
+        return load_identity(self.certificate_path, path, self.directory / f"{kind}.key", now=self.now)
 
     def sign(
-        self, kind: Purpose, common_name: str, key: ec.EllipticCurvePrivateKey, names: list[str]
+        self,
+        subject: x509.Name,
+        key: ec.EllipticCurvePublicKey,
+        purposes: Collection[Purpose],
+        hosts: Sequence[str],
+        lifetime: timedelta,
     ) -> x509.Certificate:
-        usage = ExtendedKeyUsageOID.SERVER_AUTH if kind == "server" else ExtendedKeyUsageOID.CLIENT_AUTH
-        issuer_key = self.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
-        authority_key = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(issuer_key)
-        end = min(self.now + LEAF_LIFETIME, self.certificate.not_valid_after_utc)
+        """A certificate that is valid from now on, and no longer than the authority itself.
+
+        Args:
+            hosts: names and addresses that a server with it is called by.
+        """
+        authority_key = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(
+            _key_identifier(self.certificate)
+        )
+        end = min(self.now + lifetime, self.certificate.not_valid_after_utc)
         builder = (
-            _builder(_name(common_name), key, self.now - BACKDATED, end)
+            _builder(subject, key, self.now - BACKDATED, end)
             .issuer_name(self.certificate.subject)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_key_usage(authority=False), critical=True)
-            .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
+            .add_extension(x509.ExtendedKeyUsage([_USAGES[purpose] for purpose in purposes]), critical=False)
             .add_extension(authority_key, critical=False)
         )
-        if names:
-            general = [_general_name(name) for name in names]
+        if hosts:
+            general = [_general_name(host) for host in hosts]
             builder = builder.add_extension(x509.SubjectAlternativeName(general), critical=False)
         return builder.sign(self.key, SHA256())
 
 
+def checked_hosts(hosts: Iterable[str]) -> list[str]:
+    """Host names and addresses as a certificate holds them; 0.0.0.0 and :: are left out.
+
+    Raises:
+        CertificateError: one of them is neither a host name nor an address.
+    """
+    return [name for host in hosts if (name := _checked(host)) is not None]
+
+
+def new_key() -> ec.EllipticCurvePrivateKey:
+    """A private key as all certificates here have one."""
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+def key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    """A private key as its file holds it."""
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
 def _self_signed(key: ec.EllipticCurvePrivateKey, now: datetime) -> x509.Certificate:
-    common_name = f"nearfield local CA {_user()}@{socket.gethostname()}"
+    common_name = f"nearfield local CA {user_name()}@{socket.gethostname()}"
     # Two authorities of one user need different names: verifiers look issuers up by name, and so do people.
     name = _name(common_name, x509.SubjectKeyIdentifier.from_public_key(key.public_key()).digest.hex()[:8])
     return (
-        _builder(name, key, now - BACKDATED, now + CA_LIFETIME)
+        _builder(name, key.public_key(), now - BACKDATED, now + CA_LIFETIME)
         .issuer_name(name)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(_key_usage(authority=True), critical=True)
@@ -155,16 +199,16 @@ def _self_signed(key: ec.EllipticCurvePrivateKey, now: datetime) -> x509.Certifi
 
 
 def _builder(
-    name: x509.Name, key: ec.EllipticCurvePrivateKey, start: datetime, end: datetime
+    name: x509.Name, key: ec.EllipticCurvePublicKey, start: datetime, end: datetime
 ) -> x509.CertificateBuilder:
     return (
         x509.CertificateBuilder()
         .subject_name(name)
-        .public_key(key.public_key())
+        .public_key(key)
         .serial_number(x509.random_serial_number())
         .not_valid_before(start)
         .not_valid_after(end)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
     )
 
 
@@ -205,8 +249,8 @@ def _checked(host: str) -> str | None:
 
 def _ensure_key(path: Path) -> ec.EllipticCurvePrivateKey:
     if not path.exists():
-        key = ec.generate_private_key(ec.SECP256R1())
-        write_private(path, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+        key = new_key()
+        write_private(path, key_pem(key))
         return key
     hint = "delete it, and a new one is made"
     try:
@@ -237,12 +281,8 @@ def _issued_by(certificate: x509.Certificate, authority: x509.Certificate) -> bo
         identifier = certificate.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value
     except x509.ExtensionNotFound:
         return False
-    expected = authority.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
-    return certificate.issuer == authority.subject and identifier.key_identifier == expected.digest
+    return certificate.issuer == authority.subject and identifier.key_identifier == _key_identifier(authority).digest
 
 
-def _user() -> str:
-    try:
-        return pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:  # in containers, a user often has only a number
-        return f"uid{os.geteuid()}"
+def _key_identifier(authority: x509.Certificate) -> x509.SubjectKeyIdentifier:
+    return authority.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value

@@ -19,7 +19,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from nearfield.errors import CertificateError
+from nearfield.transport.access import Access
 from nearfield.transport.state_directory import read_private
+from nearfield.transport.tokens import Token
 
 Purpose: TypeAlias = Literal["server", "client"]
 
@@ -36,11 +38,59 @@ class Identity:
         ca_pem_path: authorities whose signature we accept on the other side's certificate.
         certificate_path: ours, first in the file, then intermediate ones if there are any.
         key_path: the private key of that certificate.
+        token: what a client shows in their place to a zipper that asks for tokens; None: nothing.
+        access: whom a zipper lets in; None: those with a certificate of `ca_pem_path`. Means nothing to clients.
     """
 
     ca_pem_path: Path
     certificate_path: Path
     key_path: Path
+    token: Token | None = None
+    access: Access | None = None
+
+    @property
+    def name(self) -> str:
+        """The certificate's common name: what rights are given to. Reads the file.
+
+        Raises:
+            CertificateError: it cannot be read, or has no common name.
+        """
+        name = common_name(read_certificates(self.certificate_path)[0])
+        if name is None:
+            raise CertificateError("the certificate has no common name", where=str(self.certificate_path))
+        return name
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All that connecting with it reads."""
+        return self.ca_pem_path, self.certificate_path, self.key_path
+
+
+@dataclass(frozen=True, slots=True)
+class Uncertified:
+    """A client without a certificate of its own.
+
+    Attributes:
+        ca_pem_path: authorities whose signature we accept on the zipper's certificate.
+        token: shown to zippers that ask for one; None: only zippers that let in everyone can be used.
+    """
+
+    ca_pem_path: Path
+    token: Token | None = None
+
+    @property
+    def name(self) -> str | None:
+        """What rights are given to; None: nobody in particular."""
+        return None if self.token is None else self.token.name
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All that connecting with it reads."""
+        return (self.ca_pem_path,)
+
+
+Credentials: TypeAlias = Identity | Uncertified
+"""Whom a client trusts, and how it says who it is."""
 
 
 def load_identity(
@@ -105,6 +155,12 @@ def names_in(certificate: x509.Certificate) -> list[str]:
         return []
     addresses = [str(address) for address in names.get_values_for_type(x509.IPAddress)]
     return [*names.get_values_for_type(x509.DNSName), *addresses]
+
+
+def common_name(certificate: x509.Certificate) -> str | None:
+    """The identity that a certificate stands for: its first common name."""
+    found = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return str(found[0].value) if found else None
 
 
 def describe_name(name: x509.Name) -> str:

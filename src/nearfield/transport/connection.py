@@ -12,7 +12,7 @@ from nearfield.errors import NearfieldError, RefusedError, RemoteProtocolError, 
 from nearfield.frame import keys
 from nearfield.frame.control import PROTOCOL_VERSION, Hello, decode
 from nearfield.transport.address import Address
-from nearfield.transport.certificates import Identity
+from nearfield.transport.certificates import Credentials
 from nearfield.transport.homing import STEADY_S, Homing
 from nearfield.transport.session import Handle, Lane, Payload, Session, open_client
 
@@ -239,7 +239,7 @@ class Connection:
 
 def connect(
     addresses: Sequence[Address],
-    identity: Identity,
+    credentials: Credentials,
     *,
     namespace: str = "default",
     timeout_s: float = 5.0,
@@ -250,9 +250,9 @@ def connect(
     Raises:
         CertificateError: one side does not accept the other's certificate.
         TransportError: nothing answers.
-        RefusedError: the zipper speaks another protocol version, or does not serve `namespace`.
+        RefusedError: the zipper does not let us in, speaks another protocol version, or does not serve `namespace`.
     """
-    session = open_client(addresses, identity, timeout_s=timeout_s, explain=explain)
+    session = open_client(addresses, credentials, timeout_s=timeout_s, explain=explain)
     where = ", ".join(map(str, addresses))
     try:
         hello = _greet(session, namespace, timeout_s)
@@ -264,7 +264,9 @@ def connect(
                 where=where,
                 hint="update the older side",
             )
-        return Connection(session, hello, namespace, addresses, lambda some: open_client(some, identity, timeout_s=0))
+        return Connection(
+            session, hello, namespace, addresses, lambda some: open_client(some, credentials, timeout_s=0)
+        )
     except BaseException:
         session.close()
         raise

@@ -15,9 +15,10 @@ from typing import NoReturn
 
 from cryptography import x509
 
-from nearfield.errors import CertificateError, NearfieldError, TransportError
+from nearfield.errors import CertificateError, NearfieldError, RefusedError, TransportError
 from nearfield.transport.address import Address
-from nearfield.transport.certificates import Identity, describe_name, names_in
+from nearfield.transport.certificates import Credentials, Identity, describe_name, names_in
+from nearfield.transport.session import is_let_in
 
 DEADLINE_S = 2.0
 # With TLS 1.3 a server looks at our certificate after our handshake is done, and answers one round trip later.
@@ -46,22 +47,29 @@ _REFUSALS = {
 _NOT_TLS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE")
 
 
-def diagnose_endpoint(address: Address, identity: Identity, *, deadline_s: float = DEADLINE_S) -> NearfieldError | None:
+def diagnose_endpoint(
+    address: Address, credentials: Credentials, *, deadline_s: float = DEADLINE_S
+) -> NearfieldError | None:
     """Try TLS to a zipper and say what is wrong, or None when all is well. Blocks for about `deadline_s` at most.
+
+    Where no certificate is asked for, try a session over TLS as well, for up to 1.5 s more: it shows whether our token
+    is the reason.
 
     None after a failed QUIC connection points to UDP: a firewall, or a listener that is stalled. An IPv6 address is
     always an error: zenoh 1.10 takes `[::1]`, brackets included, for the server's name, and TLS refuses such a name.
 
     Returns:
-        A CertificateError when certificates, theirs or ours, are the reason: trying again is of no use. A
-        TransportError for everything else.
+        A CertificateError when certificates, theirs or ours, are the reason, a RefusedError when it is the token:
+        trying again is of no use. A TransportError for everything else.
     """
     if ":" in address.host:
         hint = "use a host name that resolves to it"
         return TransportError("IPv6 addresses cannot be used for TLS by zenoh", where=str(address), hint=hint)
-    attempt = _Attempt(address, identity, time.monotonic() + deadline_s, deadline_s)
+    attempt = _Attempt(address, credentials, time.monotonic() + deadline_s, deadline_s)
     try:
         attempt.run()
+        if not attempt.needs_certificate():
+            attempt.check_token()
     except NearfieldError as error:
         return error
     return None
@@ -72,13 +80,17 @@ class _Attempt:
     """One diagnosis: the target, and the moment on the monotonic clock by which it ends."""
 
     address: Address
-    identity: Identity
+    credentials: Credentials
     deadline: float
     deadline_s: float
 
-    def run(self) -> None:
-        """Raise the error that explains why TLS fails, if it does."""
-        context = self.context()
+    def run(self, *, certified: bool = True) -> None:
+        """Raise the error that explains why TLS fails, if it does.
+
+        Args:
+            certified: show our certificate, if we have one.
+        """
+        context = self.context(certified=certified)
         with self.connect() as connection:
             try:
                 with context.wrap_socket(connection, server_hostname=self.address.host) as secured:
@@ -92,6 +104,27 @@ class _Attempt:
                 raise self.transport_error("closed the connection during the TLS handshake") from error
             except ssl.SSLError as error:
                 self.raise_failed(error)
+
+    def needs_certificate(self) -> bool:
+        """Whether the zipper refuses those who show no certificate. Asked once `run` found nothing wrong."""
+        if not isinstance(self.credentials, Identity):
+            return False
+        try:
+            self.run(certified=False)
+        except NearfieldError:
+            return True
+        return False
+
+    def check_token(self) -> None:
+        """Raise the error that says what is wrong with our token, or that there is none, if that is the reason."""
+        if is_let_in(self.address, self.credentials):
+            return
+        where, token = str(self.address), self.credentials.token
+        if token is None:
+            hint = "set NEARFIELD_TOKEN=NAME:TOKEN, or use --token-file"
+            raise RefusedError("it asks for a token, and we have none", where=where, hint=hint)
+        what = f"refused our token: it has none of name `{token.name}`, or another one"
+        raise RefusedError(what, where=where, hint="does its workflow say `auth: {type: token}`?")
 
     def await_verdict(self, secured: ssl.SSLSocket) -> None:
         """Wait for what the server says of our certificate; silence means consent."""
@@ -107,6 +140,9 @@ class _Attempt:
 
     def raise_failed(self, error: ssl.SSLError) -> NoReturn:
         reason = error.reason or ""
+        if reason.endswith("ALERT_CERTIFICATE_REQUIRED") and not isinstance(self.credentials, Identity):
+            hint = "use --ca, --certificate and --key"
+            raise self.certificate_error("it asks for a certificate, and we have none", hint=hint) from error
         for alert, meaning in _REFUSALS.items():
             if reason.endswith(f"ALERT_{alert}"):
                 raise self.certificate_error(f"refused our certificate: {meaning}", hint=self.our_files()) from error
@@ -126,7 +162,7 @@ class _Attempt:
             what = f"its certificate is not valid{date}; check the clock of this machine"
         elif error.verify_code in _UNKNOWN_ISSUER:
             issuer = f" ({describe_name(seen.issuer)})" if seen else ""
-            what = f"its certificate is signed by an authority{issuer} that is not in `{self.identity.ca_pem_path}`"
+            what = f"its certificate is signed by an authority{issuer} that is not in `{self.credentials.ca_pem_path}`"
         else:
             what = f"its certificate is not accepted: {error.verify_message}"
         raise self.certificate_error(what) from error
@@ -144,13 +180,14 @@ class _Attempt:
         except (NearfieldError, OSError, ValueError):
             return None
 
-    def context(self) -> ssl.SSLContext:
+    def context(self, *, certified: bool = True) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.minimum_version = ssl.TLSVersion.TLSv1_3
         try:
-            context.load_verify_locations(self.identity.ca_pem_path)
-            # An empty password instead of None: an encrypted key must not make OpenSSL ask on the terminal.
-            context.load_cert_chain(self.identity.certificate_path, self.identity.key_path, password="")
+            context.load_verify_locations(self.credentials.ca_pem_path)
+            if certified and isinstance(self.credentials, Identity):
+                # An empty password instead of None: an encrypted key must not make OpenSSL ask on the terminal.
+                context.load_cert_chain(self.credentials.certificate_path, self.credentials.key_path, password="")
         except (OSError, ValueError) as error:
             what = f"our own certificates cannot be used: {_reason(error)}"
             raise self.certificate_error(what, hint=self.our_files()) from error
@@ -204,7 +241,8 @@ class _Attempt:
         return self.transport_error(f"no answer within {self.deadline_s:g} s", hint="is a firewall in the way?")
 
     def our_files(self) -> str:
-        return f"ours is `{self.identity.certificate_path}`"
+        ours = self.credentials
+        return f"ours is `{ours.certificate_path if isinstance(ours, Identity) else ours.ca_pem_path}`"
 
     def transport_error(self, what: str, *, hint: str | None = None) -> TransportError:
         return TransportError(what, where=str(self.address), hint=hint)

@@ -1,18 +1,35 @@
-"""The names and addresses of this machine, learned without sending anything."""
+"""The names of this machine and its user, and its addresses, learned without sending anything."""
 
 from __future__ import annotations
 
 import ipaddress
+import os
+import pwd
 import re
 import socket
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from nearfield.frame.names import LOCAL_PREFIX, MAX_NAME_LENGTH, name_from
+
 # A letter-digit-hyphen name, with underscores, which occur in container names.
 _HOST = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_]([A-Za-z0-9_\-]{0,62})(\.[A-Za-z0-9_][A-Za-z0-9_\-]{0,62})*", re.ASCII)
 # Addresses for documentation (RFC 5737, RFC 3849): connecting a UDP socket only looks up the route towards them.
 _ELSEWHERE = ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1"))
+
+
+def user_name() -> str:
+    """Of the user that this process acts for."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:  # in containers, a user often has only a number
+        return f"uid{os.geteuid()}"
+
+
+def local_identity_name() -> str:
+    """Under which this user's commands are known to the zippers of this user: `local-ada`."""
+    return f"{LOCAL_PREFIX}{name_from(user_name())}"[:MAX_NAME_LENGTH]
 
 
 def normalize_host(host: str) -> str | None:

@@ -18,12 +18,21 @@ from typing import Any, Protocol, Self
 
 import zenoh
 
-from nearfield.errors import InternalError, NearfieldError, RemoteProtocolError, TransportError
+from nearfield.errors import (
+    CertificateError,
+    InternalError,
+    NearfieldError,
+    RefusedError,
+    RemoteProtocolError,
+    TransportError,
+)
 from nearfield.frame import Priority
 from nearfield.frame.bundle import decode_bundle, encode_bundle, in_bundles, is_bundle
+from nearfield.transport.access import TokenAccess
 from nearfield.transport.address import Address
-from nearfield.transport.certificates import Identity
-from nearfield.transport.settings import client_settings, router_settings
+from nearfield.transport.certificates import Credentials, Identity, Uncertified
+from nearfield.transport.settings import OPEN_TIMEOUT_MS, client_settings, router_settings
+from nearfield.transport.tokens import dictionary_file
 
 _log = logging.getLogger(__name__)
 
@@ -411,9 +420,11 @@ def open_router(
         TransportError: an address cannot be bound.
     """
     endpoints = [endpoint for address in listen for endpoint in (address.quic, address.tls)]
+    tokens = identity.access.tokens if isinstance(identity.access, TokenAccess) else ()
     try:
-        settings = router_settings(endpoints, identity, [peer.quic for peer in peers], client)
-        return Session(zenoh.open(_config(settings)))
+        with dictionary_file(tokens) as dictionary:
+            settings = router_settings(endpoints, identity, [peer.quic for peer in peers], client, dictionary)
+            return Session(zenoh.open(_config(settings)))
     except zenoh.ZError as error:
         addresses = ", ".join(map(str, listen))
         raise TransportError(
@@ -423,7 +434,7 @@ def open_router(
 
 def open_client(
     addresses: Sequence[Address],
-    identity: Identity,
+    credentials: Credentials,
     *,
     timeout_s: float = 5.0,
     explain: Callable[[Address], NearfieldError | None] = lambda _: None,
@@ -433,23 +444,23 @@ def open_client(
     Once open, the session reconnects by itself.
 
     Args:
+        credentials: a certificate is tried first, then a token.
         timeout_s: how long to try; each attempt takes up to 1.5 s.
         explain: called for each address after a failed attempt, to find out why. When waiting cannot mend any of
-            them (`CertificateError`), the attempts end at once.
+            them (`CertificateError`, `RefusedError`), the attempts end at once.
 
     Raises:
+        CertificateError, RefusedError: waiting cannot mend it.
         TransportError: nothing could be reached; the reason that `explain` found, if it did.
     """
-    from nearfield.errors import CertificateError
-
-    config = _config(client_settings([address.quic for address in addresses], identity))
+    endpoints = [address.quic for address in addresses]
     give_up_at = time.monotonic() + timeout_s
     while True:
         try:
-            return Session(zenoh.open(config), is_client=True)
+            return _open_with_either(endpoints, credentials)
         except zenoh.ZError as error:
             reasons = [reason for reason in map(explain, addresses) if reason is not None]
-            final = [reason for reason in reasons if isinstance(reason, CertificateError)]
+            final = [reason for reason in reasons if isinstance(reason, (CertificateError, RefusedError))]
             if len(final) == len(addresses):
                 raise final[0] from error
             if time.monotonic() >= give_up_at:
@@ -480,6 +491,39 @@ def _open_in_time(config: zenoh.Config, timeout_s: float) -> zenoh.Session:
             if time.monotonic() >= give_up_at:
                 raise TransportError(f"cannot open the session again: {error}") from error
             time.sleep(0.05)
+
+
+def is_let_in(address: Address, credentials: Credentials) -> bool:
+    """Whether the zipper there, which asks for no certificate, lets us in over TLS on TCP. Blocks up to 1.5 s."""
+    by_token = credentials.token is not None
+    try:
+        session = zenoh.open(_config(client_settings([address.tls], credentials, by_token=by_token)))
+    except zenoh.ZError:
+        return False
+    session.close()  # type: ignore[no-untyped-call]
+    return True
+
+
+def _open_with_either(endpoints: Sequence[str], credentials: Credentials) -> Session:
+    """One attempt. Who has both a certificate and a token cannot know which of them the zipper wants.
+
+    Raises:
+        zenoh.ZError: refused, or no answer.
+    """
+    if isinstance(credentials, Uncertified) or credentials.token is None:
+        return _open(endpoints, credentials, by_token=credentials.token is not None)
+    began = time.monotonic()
+    try:
+        return _open(endpoints, credentials, by_token=False)
+    except zenoh.ZError:
+        # A refusal comes at once. Where there is no answer, a token gets none either.
+        if time.monotonic() - began >= OPEN_TIMEOUT_MS / 1e3:
+            raise
+        return _open(endpoints, credentials, by_token=True)
+
+
+def _open(endpoints: Sequence[str], credentials: Credentials, *, by_token: bool) -> Session:
+    return Session(zenoh.open(_config(client_settings(endpoints, credentials, by_token=by_token))), is_client=True)
 
 
 def _config(settings: Mapping[str, Any]) -> zenoh.Config:

@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from nearfield.transport.certificates import Identity
+from nearfield.transport.access import TokenAccess
+from nearfield.transport.certificates import Credentials, Identity
+from nearfield.transport.tokens import Token
 
 # A dead peer over QUIC is noticed by its lease only: 2 s was seen within 1.5 s, the default of 10 s within 9.5 s.
 LEASE_MS = 2_000
@@ -30,18 +32,25 @@ MAX_MESSAGE_BYTES = 256 * 1024 * 1024
 
 
 def router_settings(
-    listen: Sequence[str], identity: Identity, peers: Sequence[str] = (), client: Identity | None = None
+    listen: Sequence[str],
+    identity: Identity,
+    peers: Sequence[str] = (),
+    client: Identity | None = None,
+    dictionary: str | None = None,
 ) -> dict[str, Any]:
-    """Settings of a zipper's session: a full router with mutual TLS.
+    """Settings of a zipper's session: a full router, with mutual TLS unless `identity.access` says otherwise.
 
     Args:
         listen: endpoints to listen on.
         identity: presented to those that connect.
         peers: endpoints of other routers to connect to, again and again until they answer.
         client: presented to these; None: `identity` as well.
+        dictionary: path of the file with users and passwords, for `TokenAccess`.
     """
     outgoing = client or identity
-    settings = _shared(identity)
+    settings = _shared(identity, mutual=identity.access is None)
+    if isinstance(identity.access, TokenAccess):
+        settings |= {"transport/auth/usrpwd/dictionary_file": dictionary, **_proof(identity.access.own)}
     settings |= {
         "mode": "router",
         "transport/link/tx/queue/congestion_control/drop/wait_before_drop": ROUTER_WAIT_BEFORE_DROP_US,
@@ -63,9 +72,13 @@ def router_settings(
     return settings
 
 
-def client_settings(endpoints: Sequence[str], identity: Identity) -> dict[str, Any]:
-    """Settings of a session that connects to the first zipper of `endpoints` that answers, and to nothing else."""
-    settings = _shared(identity)
+def client_settings(endpoints: Sequence[str], credentials: Credentials, *, by_token: bool = False) -> dict[str, Any]:
+    """Settings of a session that connects to the first zipper of `endpoints` that answers, and to nothing else.
+
+    Args:
+        by_token: show the token. A zipper that asks for certificates refuses whoever shows one.
+    """
+    settings = _shared(credentials, mutual=isinstance(credentials, Identity) and not by_token)
     settings |= {
         "mode": "client",
         "transport/link/tx/queue/congestion_control/drop/wait_before_drop": WAIT_BEFORE_DROP_US,
@@ -75,13 +88,23 @@ def client_settings(endpoints: Sequence[str], identity: Identity) -> dict[str, A
         "connect/exit_on_failure": True,
         "connect/retry": {"period_init_ms": 200, "period_max_ms": 2_000, "period_increase_factor": 2},
         "listen/endpoints": [],
-        "transport/link/tls/connect_certificate": str(identity.certificate_path),
-        "transport/link/tls/connect_private_key": str(identity.key_path),
     }
+    if by_token and credentials.token is not None:
+        settings |= _proof(credentials.token)
+    elif isinstance(credentials, Identity):
+        settings |= {
+            "transport/link/tls/connect_certificate": str(credentials.certificate_path),
+            "transport/link/tls/connect_private_key": str(credentials.key_path),
+        }
     return settings
 
 
-def _shared(identity: Identity) -> dict[str, Any]:
+def _proof(token: Token) -> dict[str, Any]:
+    # zenoh shows both in the text of a configuration, which therefore is written nowhere.
+    return {"transport/auth/usrpwd/user": token.name, "transport/auth/usrpwd/password": token.password}
+
+
+def _shared(credentials: Credentials, *, mutual: bool) -> dict[str, Any]:
     return {
         "scouting/multicast/enabled": False,
         "scouting/gossip/enabled": False,
@@ -90,8 +113,8 @@ def _shared(identity: Identity) -> dict[str, Any]:
         "transport/link/tx/lease": LEASE_MS,
         "transport/link/tx/queue/congestion_control/block/wait_before_close": WAIT_BEFORE_CLOSE_US,
         "transport/link/rx/max_message_size": MAX_MESSAGE_BYTES,
-        "transport/link/tls/root_ca_certificate": str(identity.ca_pem_path),
-        "transport/link/tls/enable_mtls": True,
+        "transport/link/tls/root_ca_certificate": str(credentials.ca_pem_path),
+        "transport/link/tls/enable_mtls": mutual,
         "transport/link/tls/verify_name_on_connect": True,
         "transport/link/tls/close_link_on_expiration": True,
         # With it on, payloads between processes of one host would bypass QUIC.

@@ -35,6 +35,8 @@ def test_fields_have_the_names_of_the_file() -> None:
         "certificates",
         "require_signed",
         "trusted_signers",
+        "auth",
+        "insecure",
         "limits",
     ]
     assert {"deadline", "memory", "output", "module"} <= set(properties("SandboxConfig"))

@@ -14,6 +14,7 @@ from nearfield.config import (
     ModelConfig,
     Workflow,
     WorkflowInvalid,
+    check_content,
     check_workflow,
     load_workflow,
 )
@@ -156,7 +157,8 @@ BAD: list[tuple[str, list[str]]] = [
         [
             (
                 "workflow.yaml:2: naem: unknown key; did you mean `name`? known: `name`, `host`, `port`, `functions`, "
-                "`models`, `peers`, `namespace`, `certificates`, `require_signed`, `trusted_signers`, `limits`"
+                "`models`, `peers`, `namespace`, `certificates`, `require_signed`, `trusted_signers`, "
+                "`auth`, `insecure`, `limits`"
             )
         ],
     ),
@@ -362,3 +364,35 @@ def test_signers_are_keys_or_files_beside_the_workflow(tmp_path: Path) -> None:
     key = "A" * 43 + "="
     path = write(tmp_path, f"name: a\nfunctions: []\nrequire_signed: true\ntrusted_signers: ['{key}', key.pub]")
     assert load_workflow(path).trusted_signers == (key, str(tmp_path / "key.pub"))
+
+
+# ---- tokens ----
+
+
+@pytest.mark.parametrize(
+    "auth",
+    [
+        "z-SECRET-token",
+        "[z-SECRET-token]",
+        "{type: z-SECRET-token}",
+        "{type: token, token: 'SECRET:with a colon'}",
+        "{type: token, token: [SECRET]}",
+        "{type: token, tokens: SECRET}",
+        "{type: token, tokens: {cam-1: 'a SECRET'}}",
+        "{type: token, token: SECRET, tokens: {cam-1: x, local-ada: SECRET}}",
+        "{token: SECRET}",
+    ],
+)
+def test_what_may_be_a_token_is_never_shown(auth: str) -> None:
+    check = check_content(f"name: a\nfunctions: []\nauth: {auth}\n".encode(), base=Path("/"))
+    assert check.errors
+    assert "SECRET" not in repr(check) + "".join(map(str, check.findings))
+
+
+def test_tokens_of_a_loaded_workflow_are_hidden_in_its_representation() -> None:
+    text = b"name: a\nfunctions: []\nauth: {type: token, token: z-token, tokens: {cam-1: y-token}}\n"
+    workflow = check_content(text, base=Path("/")).workflow
+    assert workflow is not None
+    assert workflow.auth.by_name() == {"default": "z-token", "cam-1": "y-token"}
+    assert "z-token" not in f"{workflow!r} {workflow.auth}"
+    assert "y-token" not in f"{workflow!r} {workflow.auth}"

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from nearfield.config import (
+    AuthConfig,
     BatchConfig,
     CertificateConfig,
     DeliveryConfig,
@@ -266,3 +267,46 @@ def test_the_function_after_the_colon_is_no_part_of_a_programs_file(tmp_path: Pa
 def test_key_files_must_be_there_and_keys_themselves_need_no_file(tmp_path: Path) -> None:
     workflow = Workflow(name="w", functions=(), trusted_signers=(KEY, str(tmp_path / "none.pub")))
     assert [finding.path for finding in validate_files(workflow)] == ["trusted_signers[1]"]
+
+
+# ---- who is let in ----
+
+LONG = "x" * 16
+SHORT = "a short token can be guessed; expected 16 random characters or more"
+
+
+@pytest.mark.parametrize(
+    ("auth", "expected"),
+    [
+        (AuthConfig(), []),
+        (AuthConfig(type="token", token=LONG), []),
+        (AuthConfig(type="token", tokens={"cam-1": LONG, "cam-2": LONG}), []),
+        (AuthConfig(type="token", token="z-token"), [f"warning: auth.token: {SHORT}"]),
+        (AuthConfig(type="token", tokens={"cam-1": "x"}), [f"warning: auth.tokens.cam-1: {SHORT}"]),
+        (AuthConfig(type="token"), ["error: auth: got no token, expected `token` or `tokens`"]),
+        (AuthConfig(token=LONG), ["error: auth.token: only with `type: token`"]),
+        (AuthConfig(tokens={"a": LONG}), ["error: auth.tokens: only with `type: token`"]),
+        (
+            AuthConfig(type="token", token=LONG, tokens={"default": LONG}),
+            ["error: auth.tokens.default: `token` is the one of this name; leave one of them out"],
+        ),
+        (
+            AuthConfig(type="token", tokens={"Local-ada": LONG}),
+            ["error: auth.tokens.Local-ada: names that begin with `local-` are those of this machine's users"],
+        ),
+    ],
+)
+def test_tokens_are_given_where_they_count(auth: AuthConfig, expected: list[str]) -> None:
+    assert found(auth=auth) == expected
+
+
+def test_insecure_workflow_is_warned_of_and_asks_for_nothing() -> None:
+    warning = (
+        "warning: insecure: everyone who reaches the port may send and receive everything; "
+        "leave it out wherever others can"
+    )
+    assert found(insecure=True) == [warning]
+    assert found(insecure=True, auth=AuthConfig(type="token", token=LONG)) == [
+        warning,
+        "error: auth.type: no token is asked for with `insecure`; leave one of the two out",
+    ]

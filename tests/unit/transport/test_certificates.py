@@ -195,7 +195,7 @@ def test_long_host_and_user_names_fit_into_a_certificate(
     state: StateDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("socket.gethostname", lambda: "h" * 64)
-    monkeypatch.setattr(authority_module, "_user", lambda: "u" * 32)
+    monkeypatch.setattr(authority_module, "user_name", lambda: "u" * 32)
     common_name = first(ensure_local_identity(state).ca_pem_path).subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     assert len(common_name[0].value) == 64
 
