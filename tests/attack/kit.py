@@ -148,6 +148,10 @@ class Site:
         with zenoh.open(config_of(ours | settings)) as session:
             yield session
 
+    def said_of(self, token: str) -> list[bool]:
+        """Whether it is there, each time that this was told."""
+        return [is_alive for key, is_alive in list(self.announced) if key == token]
+
     def publish(self, *keys: str) -> None:
         """Publish on each key, with the key as payload."""
         for key in keys:

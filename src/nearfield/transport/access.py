@@ -102,7 +102,7 @@ def _rules_of(identity: str, rights: Iterable[Right], zipper: str) -> dict[str, 
         for use, opened in key_rules(right, zipper).items():
             keys.setdefault(use, {}).update(dict.fromkeys(opened))
     rules = {}
-    for use, opened in keys.items():
+    for use, all_opened in keys.items():
         for flow, messages in _MESSAGES[use]._asdict().items():
             if messages:
                 rule_id = f"{identity}/{use.value}/{flow}"
@@ -111,7 +111,7 @@ def _rules_of(identity: str, rights: Iterable[Right], zipper: str) -> dict[str, 
                     "messages": list(messages),
                     "flows": [flow],
                     "permission": "allow",
-                    "key_exprs": list(opened),
+                    "key_exprs": list(all_opened),
                 }
     return rules
 
