@@ -154,7 +154,7 @@ BAD: list[tuple[str, list[str]]] = [
         [
             (
                 "workflow.yaml:2: naem: unknown key; did you mean `name`? known: `name`, `host`, `port`, `functions`, "
-                "`models`, `peers`, `namespace`, `certificates`, `limits`"
+                "`models`, `peers`, `namespace`, `rights`, `namespaces`, `certificates`, `limits`"
             )
         ],
     ),
