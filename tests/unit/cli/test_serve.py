@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from nearfield.cli.serve import policy_of
+from nearfield.cli.serve import policy_of, serve
 from nearfield.config import DeliveryConfig, FunctionConfig, SandboxConfig
+from nearfield.errors import ConfigError
 from nearfield.zipper import GroupPolicy
 
 
@@ -31,3 +32,9 @@ def test_guest_that_is_started_here_counts_as_stuck_once_its_own_watchdog_should
 
 def test_defaults_of_workflow_and_dispatcher_agree() -> None:
     assert policy_of(FunctionConfig(name="detect")) == GroupPolicy("detect")
+
+
+def test_rights_that_would_not_be_enforced_are_refused() -> None:
+    workflow = Path(__file__).parents[3] / "examples" / "two-tenants" / "workflow.yaml"
+    with pytest.raises(ConfigError, match="not enforced"):
+        serve(workflow)

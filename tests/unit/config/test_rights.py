@@ -172,16 +172,16 @@ def test_doubtful_tags_and_functions_are_warned_of() -> None:
 """
     assert found(text) == [
         (
-            "7: warning: namespaces.other.functions[0]: nobody in `rights` may be function `f`, which is not started here "
-            "(`run`)"
+            "7: warning: namespaces.other.functions[0]: nobody in `rights` may be function `f`, which is not "
+            "started here (`run`)"
         ),
         (
             "9: warning: namespaces.other.rights.a.send[1]: tag 0x03 is observed by no function and no sink of this "
             "namespace"
         ),
         (
-            "10: warning: namespaces.other.rights.b.observe[1]: tag 0x04 is sent by no source and emitted by no function "
-            "of this namespace"
+            "10: warning: namespaces.other.rights.b.observe[1]: tag 0x04 is sent by no source and emitted by no "
+            "function of this namespace"
         ),
     ]
 
@@ -197,8 +197,8 @@ def test_namespaces_are_checked_like_the_first_one() -> None:
         "8: error: namespaces.other.functions[1].name: `f` is already the name of functions[0]",
         "8: error: namespaces.other.functions[1].emit[0]: tag 0xf000 is reserved; 0xf000 to 0xffff cannot be emitted",
         (
-            "8: error: namespaces.other.functions[0].emit: function `f` emits 0x01, which it observes itself: a frame would "
-            "never end"
+            "8: error: namespaces.other.functions[0].emit: function `f` emits 0x01, which it observes itself: a frame "
+            "would never end"
         ),
     ]
 
@@ -210,8 +210,8 @@ namespaces:
 """
     assert found(text) == [
         (
-            "7: warning: namespaces.other.rights.a: `a` has rights in namespace `default` too, and joins what they keep "
-            "apart"
+            "7: warning: namespaces.other.rights.a: `a` has rights in namespace `default` too, and joins what they "
+            "keep apart"
         )
     ]
 
