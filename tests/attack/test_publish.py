@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import pytest
 import zenoh
 
-from tests.attack.kit import Site, fence, until
+from tests.attack.kit import Certificates, Site, fence, until
 
 OWN = {
     "cam-1": "nearfield/alpha/frames/16/line-1/cam-1/-",
@@ -153,3 +155,12 @@ def test_claims_about_time_and_sender_are_let_through_unchecked(site: Site) -> N
     assert seen[0].source_info is not None
     assert seen[0].source_info.source_id.zid == posing_as.zid
     assert seen[0].timestamp == past
+
+
+def test_zipper_without_any_rights_lets_nothing_through(certificates: Certificates) -> None:
+    with closing(Site(certificates, [])) as site, site.open("cam-1") as session:
+        session.put(OWN["cam-1"], b"forged")
+        fence(session)
+        site.publish("nearfield/alpha/last")
+        until(lambda: site.heard.samples, "what it says itself")
+        assert site.heard.keys == ["nearfield/alpha/last"]
