@@ -41,8 +41,6 @@ def router_settings(
         "mode": "router",
         "listen/endpoints": list(listen),
         "listen/exit_on_failure": True,
-        # There is no scouting, and opening would wait for it all the same: half a second by default.
-        "scouting/delay": 0,
         "connect/endpoints": list(peers),
         # For ever, and in the background: opening the session does not wait for peers that are not there yet.
         "connect/timeout_ms": -1,
