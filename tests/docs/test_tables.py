@@ -59,19 +59,22 @@ def _spread(defaults: str, count: int) -> list[str]:
     return parts if len(parts) == count else [defaults] * count
 
 
-def schema_fields(kind: Any = Workflow, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """(field, its description) of every leaf of the schema."""
+def schema_fields(
+    kind: Any = Workflow, prefix: str = "", described: frozenset[Any] = frozenset()
+) -> Iterator[tuple[str, Any]]:
+    """(field, its description) of every leaf of the schema; what was `described` further up is one."""
     for field in msgspec.structs.fields(kind):
         inner = next((t for t in _types(field.type) if isinstance(t, type) and issubclass(t, msgspec.Struct)), None)
         name = field.encode_name
-        if inner is None:
+        if inner is None or inner in described:
             yield prefix + name, field
         elif "dict" in str(field.type):
-            yield from schema_fields(inner, f"{prefix}{name}.<name>.")
+            yield from schema_fields(inner, f"{prefix}{name}.<name>.", described)
         elif "tuple" in str(field.type):
-            yield from schema_fields(inner, f"{prefix}{name}[].")
+            yield from schema_fields(inner, f"{prefix}{name}[].", described)
         else:
-            yield from schema_fields(inner, f"{prefix}{name}.")
+            yield from schema_fields(inner, f"{prefix}{name}.", described)
+        described |= {inner}
 
 
 def _types(annotation: Any) -> Iterator[Any]:

@@ -12,17 +12,26 @@ from nearfield.cli import options
 from nearfield.cli.output import say, say_json
 from nearfield.cli.program import read_program
 from nearfield.cli.provenance_options import signers_of
-from nearfield.config import Finding, FunctionConfig, Workflow, WorkflowInvalid, check_workflow
+from nearfield.cli.rights_table import rights_object, rights_text
+from nearfield.config import Finding, FunctionConfig, Workflow, WorkflowInvalid, check_workflow, tenants_of
 from nearfield.config.findings import DataPath, Lines, format_path, line_of
+from nearfield.config.matrix import matrix_of
+from nearfield.config.validate_rights import path_of
 from nearfield.errors import ConfigError, NearfieldError
 from nearfield.signing import Provenance, PublicKey
 from nearfield.supervise import is_program
 
 WorkflowFile = Annotated[Path, typer.Argument(metavar="WORKFLOW", help="The workflow file.")]
+Rights = Annotated[bool, typer.Option("--rights", help="Show who may do what, even if the file says nothing of it.")]
 
 
-def validate(workflow: WorkflowFile = Path("workflow.yaml"), json: options.Json = False) -> None:
-    """Check a workflow file, the files it names, their digests and signatures, and its models without running them."""
+def validate(
+    workflow: WorkflowFile = Path("workflow.yaml"), rights: Rights = False, json: options.Json = False
+) -> None:
+    """Check a workflow file, the files it names, their digests and signatures, and its models without running them.
+
+    Where the file has `rights` or `namespaces`, show who may do what.
+    """
     check = check_workflow(workflow)
     errors = check.errors
     if not errors and check.workflow is not None:
@@ -36,8 +45,26 @@ def validate(workflow: WorkflowFile = Path("workflow.yaml"), json: options.Json 
     if errors:
         raise WorkflowInvalid(str(workflow), errors)
     if not json and check.workflow is not None:
-        names = ", ".join(function.name for function in check.workflow.functions) or "none"
+        names = (
+            ", ".join(function.name for tenant in tenants_of(check.workflow) for function in tenant.functions) or "none"
+        )
         say(f"{workflow}: valid; functions: {names}")
+    if check.workflow is not None and (rights or says_who_may_what(check.workflow)):
+        _show_rights(check.workflow, json=json)
+
+
+def says_who_may_what(workflow: Workflow) -> bool:
+    """Whether a workflow has rights of its own making."""
+    return workflow.rights is not None or bool(workflow.namespaces)
+
+
+def _show_rights(workflow: Workflow, *, json: bool) -> None:
+    rows = matrix_of(workflow)
+    if json:
+        for row in rows:
+            say_json(rights_object(row))
+    else:
+        say(rights_text(rows))
 
 
 def file_errors(workflow: Workflow, lines: Lines) -> tuple[Finding, ...]:
@@ -51,7 +78,12 @@ def file_errors(workflow: Workflow, lines: Lines) -> tuple[Finding, ...]:
 
 def function_errors(workflow: Workflow, signers: frozenset[PublicKey] | None, lines: Lines) -> Iterator[Finding]:
     """Guests and programs that are not those that were meant."""
-    for index, function in enumerate(workflow.functions):
+    placed = (
+        ((*path_of(tenant), "functions", index, "run"), function)
+        for tenant in tenants_of(workflow)
+        for index, function in enumerate(tenant.functions)
+    )
+    for path, function in placed:
         provenance = Provenance(function.sha256, signers)
         if function.run is None or function.run_file is None or provenance == Provenance():
             continue
@@ -62,7 +94,7 @@ def function_errors(workflow: Workflow, signers: frozenset[PublicKey] | None, li
             else:
                 check_guest(function, provenance, where=where)
         except NearfieldError as wrong:
-            yield _finding(wrong, ("functions", index, "run"), lines)
+            yield _finding(wrong, path, lines)
 
 
 def model_errors(workflow: Workflow, signers: frozenset[PublicKey] | None, lines: Lines) -> Iterator[Finding]:

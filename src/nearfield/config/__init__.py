@@ -4,6 +4,7 @@ from nearfield.config.findings import Finding
 from nearfield.config.json_schema import workflow_schema
 from nearfield.config.load import WorkflowCheck, WorkflowInvalid, check_content, check_workflow, load_workflow
 from nearfield.config.quantities import format_duration, format_size, parse_duration, parse_size
+from nearfield.config.rights import IssuedIdentity, rights_of, tenants_of
 from nearfield.config.sandbox_limits import format_limits, parse_limits
 from nearfield.config.schema import (
     AuthConfig,
@@ -15,6 +16,8 @@ from nearfield.config.schema import (
     GrantsConfig,
     LimitsConfig,
     ModelConfig,
+    NamespaceConfig,
+    RightConfig,
     SandboxConfig,
     Workflow,
 )
@@ -29,8 +32,11 @@ __all__ = [
     "Finding",
     "FunctionConfig",
     "GrantsConfig",
+    "IssuedIdentity",
     "LimitsConfig",
     "ModelConfig",
+    "NamespaceConfig",
+    "RightConfig",
     "SandboxConfig",
     "Workflow",
     "WorkflowCheck",
@@ -44,6 +50,8 @@ __all__ = [
     "parse_duration",
     "parse_limits",
     "parse_size",
+    "rights_of",
+    "tenants_of",
     "validate_files",
     "validate_workflow",
     "workflow_schema",

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from nearfield.config.findings import DataPath, Finding, Lines, format_path, line_of
+from nearfield.config.rights import tenants_of
 from nearfield.config.schema import FunctionConfig, Workflow
+from nearfield.config.validate_rights import path_of
 
 EMISSION_KEYS = ("emit_kind", "emit_bytes", "emit_rate")
 
@@ -16,10 +20,13 @@ class Check:
         self.findings: list[Finding] = []
 
     def error(self, path: DataPath, text: str) -> None:
-        self.findings.append(Finding("error", line_of(self.lines, path), format_path(path), text))
+        self.note("error", path, text)
 
     def warning(self, path: DataPath, text: str) -> None:
-        self.findings.append(Finding("warning", line_of(self.lines, path), format_path(path), text))
+        self.note("warning", path, text)
+
+    def note(self, level: Literal["error", "warning"], path: DataPath, text: str) -> None:
+        self.findings.append(Finding(level, line_of(self.lines, path), format_path(path), text))
 
 
 def check_signers(workflow: Workflow, check: Check) -> None:
@@ -32,10 +39,11 @@ def check_signers(workflow: Workflow, check: Check) -> None:
         check.error(
             ("trusted_signers",), "missing, expected the public key of at least one whom `require_signed` means"
         )
-    for index, function in enumerate(workflow.functions):
-        if function.run is None:
-            text = "`require_signed` says nothing of a function that connects by itself"
-            check.warning(("functions", index), text)
+    for tenant in tenants_of(workflow):
+        for index, function in enumerate(tenant.functions):
+            if function.run is None:
+                text = "`require_signed` says nothing of a function that connects by itself"
+                check.warning((*path_of(tenant), "functions", index), text)
 
 
 def check_emission(function: FunctionConfig, path: DataPath, check: Check) -> None:

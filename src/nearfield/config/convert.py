@@ -61,10 +61,8 @@ class _Converter:
         if isinstance(kind, inspect.Metadata):
             reads = _reads(kind)
             kind = kind.type
-        if isinstance(kind, inspect.UnionType):  # only `X | None` occurs in the schema
-            if value is None:
-                return None
-            return self.convert(value, next(t for t in kind.types if not isinstance(t, inspect.NoneType)), path)
+        if isinstance(kind, inspect.UnionType):
+            return self.union(value, kind, path)
         if isinstance(kind, inspect.StructType):
             return self.struct(value, kind, path)
         if isinstance(kind, inspect.VarTupleType):
@@ -73,6 +71,20 @@ class _Converter:
             return self.mapping(value, kind, path)
         result = self.scalar(value, kind, reads)
         return self.refuse(value, expected(kind, reads), path) if result is _BAD else result
+
+    def union(self, value: Any, kind: inspect.UnionType, path: DataPath) -> Any:
+        """`X | None`, or a list or something short instead: the schema has no other ones."""
+        others = _without_none(kind)
+        if value is None and len(others) < len(kind.types):
+            return None
+        if len(others) == 1:
+            return self.convert(value, others[0], path)
+        listed, short = others
+        if isinstance(value, list):
+            return self.convert(value, listed, path)
+        reads, short = (_reads(short), short.type) if isinstance(short, inspect.Metadata) else (None, short)
+        result = self.scalar(value, short, reads)
+        return self.refuse(value, expected(kind), path) if result is _BAD else result
 
     def scalar(self, value: Any, kind: inspect.Type, reads: str | None) -> Any:
         if reads is not None:
@@ -140,7 +152,7 @@ def expected(kind: inspect.Type, reads: str | None = None) -> str:
     if isinstance(kind, inspect.Metadata):
         return expected(kind.type, _reads(kind))
     if isinstance(kind, inspect.UnionType):
-        return expected(next(t for t in kind.types if not isinstance(t, inspect.NoneType)))
+        return " or ".join(expected(each) for each in _without_none(kind))
     if reads is not None:
         return _EXPECTED[reads]
     if isinstance(kind, inspect.LiteralType):
@@ -157,6 +169,12 @@ def expected(kind: inspect.Type, reads: str | None = None) -> str:
         return "a list"
     required = [f"`{f.encode_name}`" for f in kind.fields if f.required] if isinstance(kind, inspect.StructType) else []
     return f"a mapping with {' and '.join(required)}" if required else "a mapping"
+
+
+def _without_none(kind: inspect.UnionType) -> list[inspect.Type]:
+    """What it may be, a list first."""
+    others = [each for each in kind.types if not isinstance(each, inspect.NoneType)]
+    return sorted(others, key=lambda each: not isinstance(each, inspect.VarTupleType))
 
 
 def _reads(kind: inspect.Metadata) -> str | None:

@@ -24,6 +24,7 @@ Size = Annotated[int, Meta(extra={"reads": "size"}, extra_json_schema={"written"
 FilePath = Annotated[Path, Meta(extra={"reads": "path"}, extra_json_schema={"written": "path"})]
 Text = Annotated[str, Meta(min_length=1, max_length=200)]
 Secret = Annotated[str, Meta(extra={"reads": "secret"}, extra_json_schema={"written": "secret"})]
+Tags = tuple[Tag, ...] | Literal["all"]
 Sha256 = Annotated[str, Meta(extra={"reads": "sha256"}, extra_json_schema={"written": "sha256"})]
 Signer = Annotated[str, Meta(extra={"reads": "signer"}, extra_json_schema={"written": "signer"})]
 
@@ -244,6 +245,40 @@ class LimitsConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     source_bytes_per_s: Size | None = None
 
 
+class RightConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What one identity may do in a namespace: nothing but what stands here.
+
+    Attributes:
+        send: tags that it may send as a source.
+        origins: names under which it sends and receives results, or their beginnings: `cam-*`. Left out: its own name.
+        function: of which it may be an instance, or several of them; the function's entry says what it observes and
+            emits.
+        observe: tags that it may receive as a sink.
+        zipper: whether it is another zipper, with which this one forms a mesh.
+        ledger: whether it may ask what became of every frame (`nearfield top`).
+        max_payload_bytes: of what it sends and emits; None: as `limits` says for all.
+    """
+
+    send: Tags = ()
+    origins: Annotated[tuple[Text, ...], Meta(min_length=1)] = ()
+    function: Name | tuple[Name, ...] = ()
+    observe: Tags = ()
+    zipper: bool = False
+    ledger: bool = False
+    max_payload_bytes: Size | None = field(default=None, name="max_payload")
+
+
+class NamespaceConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Another tenant of the zipper: functions and rights of its own, and no way to the others.
+
+    Attributes:
+        rights: as those of the workflow.
+    """
+
+    functions: tuple[FunctionConfig, ...]
+    rights: dict[Name, RightConfig] | None = None
+
+
 class Workflow(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A zipper, and the stream functions it serves.
 
@@ -253,6 +288,8 @@ class Workflow(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         peers: other zippers, with which this one forms a mesh; it is enough when one of two names the other. Every
             zipper of a mesh needs a name of its own.
         namespace: keeps workflows apart that share a mesh.
+        rights: by identity, in `namespace`; None: each identity may do what the role says with which it was issued.
+        namespaces: further ones on the same zipper, by name.
         certificates: None: the local development authority.
         require_signed: load a guest, a program or a model only when one of `trusted_signers` has signed it.
         trusted_signers: public keys: base64, or the absolute path of a PEM file.
@@ -266,6 +303,8 @@ class Workflow(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     models: dict[Name, ModelConfig] = field(default_factory=dict)
     peers: tuple[Text, ...] = ()
     namespace: Name = "default"
+    rights: dict[Name, RightConfig] | None = None
+    namespaces: dict[Name, NamespaceConfig] = field(default_factory=dict)
     certificates: CertificateConfig | None = None
     require_signed: bool = False
     trusted_signers: Annotated[tuple[Signer, ...], Meta(min_length=1)] = ()

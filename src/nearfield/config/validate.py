@@ -20,7 +20,9 @@ from nearfield.config.granted import (
 from nearfield.config.graph import find_loops
 from nearfield.config.peers import peer_problem
 from nearfield.config.quantities import format_duration, format_size
+from nearfield.config.rights import Tenant, tenants_of
 from nearfield.config.schema import FunctionConfig, GrantsConfig, Workflow
+from nearfield.config.validate_rights import path_of, rights_problems
 from nearfield.frame.names import LOCAL_PREFIX
 from nearfield.frame.tag import RESERVED_TAGS, format_tag
 from nearfield.frame.token import DEFAULT_TOKEN_NAME, MIN_SAFE_CHARACTERS
@@ -36,9 +38,12 @@ def validate_workflow(workflow: Workflow, lines: Lines = NO_LINES) -> list[Findi
         lines: of the document that the workflow came from; also tells which settings were written down.
     """
     check = Check(lines)
-    _check_functions(workflow, check)
-    _check_tags(workflow, check)
-    _check_flow(workflow, check)
+    for tenant in tenants_of(workflow):
+        _check_functions(tenant, workflow, check)
+        _check_tags(tenant, check)
+        _check_flow(tenant, check)
+    for level, path, text in rights_problems(workflow):
+        check.note(level, path, text)
     _check_devices(workflow, check)
     _check_peers(workflow, check)
     _check_limits(workflow, check)
@@ -57,10 +62,10 @@ def validate_files(workflow: Workflow, lines: Lines = NO_LINES) -> list[Finding]
     return check.findings
 
 
-def _check_functions(workflow: Workflow, check: Check) -> None:
+def _check_functions(tenant: Tenant, workflow: Workflow, check: Check) -> None:
     first: dict[str, int] = {}
-    for index, function in enumerate(workflow.functions):
-        path: DataPath = ("functions", index)
+    for index, function in enumerate(tenant.functions):
+        path: DataPath = (*path_of(tenant), "functions", index)
         if function.name in first:
             check.error((*path, "name"), f"`{function.name}` is already the name of functions[{first[function.name]}]")
         first.setdefault(function.name, index)
@@ -117,14 +122,15 @@ def _check_grants(grants: GrantsConfig, path: DataPath, check: Check) -> None:
         check.error((*path, "clock_resolution"), f"got {given}, expected 1 ns to 1 s")
 
 
-def _check_tags(workflow: Workflow, check: Check) -> None:
-    for index, function in enumerate(workflow.functions):
+def _check_tags(tenant: Tenant, check: Check) -> None:
+    for index, function in enumerate(tenant.functions):
+        place: DataPath = (*path_of(tenant), "functions", index)
         letter = function.delivery.dead_letter
         if letter is not None and letter in RESERVED_TAGS:
-            check.error(("functions", index, "delivery", "dead_letter"), _reserved(letter))
+            check.error((*place, "delivery", "dead_letter"), _reserved(letter))
         for key, tags in (("observe", function.observe), ("emit", function.emit)):
             for position, tag in enumerate(tags):
-                path: DataPath = ("functions", index, key, position)
+                path = (*place, key, position)
                 if tag in tags[:position]:
                     check.error(path, f"tag {format_tag(tag)} stands at {key}[{tags.index(tag)}] already")
                 elif key == "emit" and tag in RESERVED_TAGS:
@@ -136,8 +142,8 @@ def _reserved(tag: int) -> str:
     return f"tag {format_tag(tag)} is reserved; {low} to {high} cannot be emitted"
 
 
-def _check_flow(workflow: Workflow, check: Check) -> None:
-    functions = workflow.functions
+def _check_flow(tenant: Tenant, check: Check) -> None:
+    functions = tenant.functions
     for loop in find_loops([(set(function.observe), _sent_by(function)) for function in functions]):
         first = loop[0]
         if len(loop) == 1:
@@ -146,8 +152,8 @@ def _check_flow(workflow: Workflow, check: Check) -> None:
         else:
             names = " -> ".join(f"`{functions[index].name}`" for index in (*loop, first))
             text = f"functions feed each other in a loop: {names}: a frame would never end"
-        check.error(("functions", first, "emit"), text)
-    _check_entries(workflow, check)
+        check.error((*path_of(tenant), "functions", first, "emit"), text)
+    _check_entries(tenant, check)
 
 
 def _sent_by(function: FunctionConfig) -> set[int]:
@@ -156,21 +162,21 @@ def _sent_by(function: FunctionConfig) -> set[int]:
     return set(function.emit) | (set() if letter is None else {letter})
 
 
-def _check_entries(workflow: Workflow, check: Check) -> None:
+def _check_entries(tenant: Tenant, check: Check) -> None:
     """Warn of observed tags that no function emits, where that may be a slip of the pen.
 
     Tags from outside enter somewhere, so one such tag is what every workflow has; more may be a misspelt one.
     """
-    emitted = {tag for function in workflow.functions for tag in _sent_by(function)}
-    entries = Counter(tag for function in workflow.functions for tag in function.observe if tag not in emitted)
+    emitted = {tag for function in tenant.functions for tag in _sent_by(function)}
+    entries = Counter(tag for function in tenant.functions for tag in function.observe if tag not in emitted)
     if len(entries) < 2 or not emitted:
         return
-    for index, function in enumerate(workflow.functions):
+    for index, function in enumerate(tenant.functions):
         for position, tag in enumerate(function.observe):
             if tag in entries:
                 known = _format_tags(emitted)
                 text = f"no function emits {format_tag(tag)}, so it must come from a source; emitted: {known}"
-                check.warning(("functions", index, "observe", position), text)
+                check.warning((*path_of(tenant), "functions", index, "observe", position), text)
 
 
 def _check_devices(workflow: Workflow, check: Check) -> None:
@@ -228,9 +234,10 @@ def _format_tags(tags: set[int]) -> str:
 
 
 def _files(workflow: Workflow) -> Iterator[tuple[DataPath, Path]]:
-    for index, function in enumerate(workflow.functions):
-        if function.run_file is not None:
-            yield ("functions", index, "run"), function.run_file
+    for tenant in tenants_of(workflow):
+        for index, function in enumerate(tenant.functions):
+            if function.run_file is not None:
+                yield (*path_of(tenant), "functions", index, "run"), function.run_file
     for name, model in workflow.models.items():
         yield ("models", name, "path"), model.path
         if model.labels is not None:

@@ -32,6 +32,8 @@ def test_fields_have_the_names_of_the_file() -> None:
         "models",
         "peers",
         "namespace",
+        "rights",
+        "namespaces",
         "certificates",
         "require_signed",
         "trusted_signers",

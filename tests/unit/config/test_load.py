@@ -157,8 +157,8 @@ BAD: list[tuple[str, list[str]]] = [
         [
             (
                 "workflow.yaml:2: naem: unknown key; did you mean `name`? known: `name`, `host`, `port`, `functions`, "
-                "`models`, `peers`, `namespace`, `certificates`, `require_signed`, `trusted_signers`, "
-                "`auth`, `insecure`, `limits`"
+                "`models`, `peers`, `namespace`, `rights`, `namespaces`, `certificates`, "
+                "`require_signed`, `trusted_signers`, `auth`, `insecure`, `limits`"
             )
         ],
     ),

@@ -1,0 +1,85 @@
+"""Rights as settings of zenoh."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import zenoh
+
+from nearfield.frame.rights import Right
+from nearfield.transport.access_control import access_settings
+
+CAMERA = Right("ns", "cam", send=frozenset({16}), origins=("cam",), max_payload_bytes=1_000)
+SCREEN = Right("ns", "screen", observe=frozenset({17}))
+
+
+def compiled(*rights: Right, **options: Any) -> dict[str, Any]:
+    settings = access_settings(rights, "z", max_payload_bytes=1_000_000, **options)
+    config = zenoh.Config()
+    for path, value in settings.items():
+        config.insert_json5(path, json.dumps(value))  # zenoh refuses what it does not know
+    return settings
+
+
+def test_everything_is_denied_but_what_a_right_opens() -> None:
+    access = compiled(SCREEN)["access_control"]
+    assert (access["enabled"], access["default_permission"]) == (True, "deny")
+    assert access["rules"] == [
+        rule("screen/settle/ingress", "liveliness_query", keys=["nearfield/settled"]),
+        rule("screen/ask/ingress", "query", keys=["nearfield/ns/hello/*", "nearfield/ns/rights/z/screen"]),
+        rule(
+            "screen/ask/egress",
+            "reply",
+            "declare_queryable",
+            keys=["nearfield/ns/hello/*", "nearfield/ns/rights/z/screen"],
+        ),
+        rule(
+            "screen/receive/ingress",
+            "declare_subscriber",
+            keys=["nearfield/ns/state/z", "nearfield/ns/frames/17/*/*/*"],
+        ),
+        rule("screen/receive/egress", "put", keys=["nearfield/ns/state/z", "nearfield/ns/frames/17/*/*/*"]),
+    ]
+
+
+def rule(rule_id: str, *messages: str, keys: list[str]) -> dict[str, Any]:
+    return {
+        "id": rule_id,
+        "messages": list(messages),
+        "flows": [rule_id.rsplit("/", 1)[-1]],
+        "permission": "allow",
+        "key_exprs": keys,
+    }
+
+
+def test_policies_name_only_rules_and_subjects_that_exist() -> None:
+    # zenoh opens without a word when they do not, and denies.
+    access = compiled(CAMERA, SCREEN)["access_control"]
+    known = {each["id"] for each in access["rules"]}
+    named = [name for policy in access["policies"] for name in policy["rules"]]
+    assert sorted(named) == sorted(known)
+    assert [policy["subjects"] for policy in access["policies"]] == [["cam"], ["screen"]]
+    assert [subject["id"] for subject in access["subjects"]] == ["cam", "screen"]
+
+
+def test_identities_are_told_apart_by_certificate_or_by_the_name_of_a_token() -> None:
+    assert compiled(SCREEN)["access_control"]["subjects"] == [{"id": "screen", "cert_common_names": ["screen"]}]
+    by_token = compiled(SCREEN, named_by="token")["access_control"]["subjects"]
+    assert by_token == [{"id": "screen", "usernames": ["screen"]}]
+
+
+def test_rights_of_one_identity_in_several_namespaces_add_up() -> None:
+    access = compiled(SCREEN, Right("other", "screen", reads_ledger=True))["access_control"]
+    assert len(access["subjects"]) == len(access["policies"]) == 1
+    (asks,) = (rule["key_exprs"] for rule in access["rules"] if rule["id"] == "screen/ask/ingress")
+    assert {"nearfield/ns/hello/*", "nearfield/other/hello/*", "nearfield/other/ledger/z"} <= set(asks)
+
+
+def test_sizes_are_limited_for_all_and_lower_where_a_right_says_so() -> None:
+    limits = compiled(CAMERA, SCREEN)["low_pass_filter"]
+    assert [(limit["key_exprs"], limit["size_limit"]) for limit in limits] == [
+        (["nearfield/**"], 1_065_536),
+        (["nearfield/ns/frames/16/z/cam/-"], 66_536),
+    ]
+    assert all(limit["flows"] == ["ingress"] for limit in limits)
