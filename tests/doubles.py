@@ -66,6 +66,7 @@ class MemorySession:
     """
 
     id: str = "memory"
+    identity: str | None = None
     published: list[Published] = field(default_factory=list)
     answers: dict[str, Any] = field(default_factory=dict)
     questions: list[tuple[str, bytes]] = field(default_factory=list)

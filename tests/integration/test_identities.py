@@ -21,6 +21,7 @@ from nearfield.transport import (
     Credentials,
     Identity,
     OpenAccess,
+    Opening,
     Request,
     Session,
     StateDirectory,
@@ -53,7 +54,8 @@ def state(tmp_path: Path) -> StateDirectory:
 def router(state: StateDirectory, access: Access | None = None) -> Iterator[tuple[Address, Session]]:
     """A zipper's session on 127.0.0.1."""
     address = Address("127.0.0.1", free_port())
-    with open_router([address], replace(ensure_server_certificate(state), access=access)) as session:
+    identity = replace(ensure_server_certificate(state), access=access)
+    with open_router(Opening("line-1", [address], identity)) as session:
         yield address, session
 
 
@@ -179,7 +181,7 @@ def test_zippers_with_the_same_tokens_form_a_mesh(state: StateDirectory, eventua
     access = TokenAccess((CAMERA, OTHER), own=OTHER)
     with router(state, access) as (address, session):
         identity = replace(ensure_server_certificate(state), access=access)
-        with open_router([Address("127.0.0.1", free_port())], identity, [address]) as other:
+        with open_router(Opening("line-2", [Address("127.0.0.1", free_port())], identity, [address])) as other:
             eventually(lambda: len(session.router_ids()) == len(other.router_ids()) == 1, "connected")
 
 

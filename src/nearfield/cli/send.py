@@ -23,7 +23,7 @@ from nearfield.media import VideoReader, mask_credentials, open_video, scheme_of
 from nearfield.source import Source
 from nearfield.source.pacing import Pacer
 from nearfield.telemetry import configure_logging
-from nearfield.transport import DEFAULT_ZIPPER, dial
+from nearfield.transport import DEFAULT_ZIPPER, Permission, dial
 
 # How long to wait, after the last picture, for the zipper to confirm everything.
 FLUSH_S = 30.0
@@ -80,7 +80,7 @@ def send(
         total = None if loop or first.frame_count is None else -(-first.frame_count // every)
         connection = dial(zipper, identity=identity, namespace=namespace)
         shown = Path(mask_credentials(video)).name
-        source_name = name or name_from(Path(shown).stem)
+        source_name = name or _default_name(name_from(Path(shown).stem), connection.permission)
         mode: Literal["live", "complete"] = "live" if live else "complete"
         opened = Source(source_name, connection, tag=number, mode=mode, priority=chosen_priority)
         with _ending(opened) as source:
@@ -101,6 +101,14 @@ def send(
             where=f"source `{source_name}`",
         )
     raise typer.Exit(stopping.exit_code)
+
+
+def _default_name(of_video: str, permission: Permission) -> str:
+    """That of the video, or our own where we may send under no other."""
+    own = permission.identity
+    if own is not None and not permission.granted.may_send_as(of_video) and permission.granted.may_send_as(own):
+        return own
+    return of_video
 
 
 class _Sender:

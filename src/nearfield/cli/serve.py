@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import os
 import signal
@@ -18,38 +17,32 @@ from nearfield.cli import options
 from nearfield.cli.output import say, say_json
 from nearfield.cli.provenance_options import signers_of
 from nearfield.cli.stopping import Stopping
-from nearfield.config import Workflow, WorkflowInvalid, check_workflow
-from nearfield.errors import InternalError, TransportError
+from nearfield.config import Workflow, WorkflowInvalid, check_workflow, tenants_of
+from nearfield.errors import InternalError, NearfieldError, TransportError
 from nearfield.frame import format_tag, name_from
 from nearfield.supervise import (
+    Admission,
     ControlServer,
     Deployment,
     Event,
     FileWatch,
     Reloader,
     ReloadRequest,
+    RightsKeeper,
     Supervisor,
     Version,
+    admission_of,
     files_of,
+    functions_of,
     policy_of,
     text_of,
     version_of,
 )
-from nearfield.telemetry import configure_logging
+from nearfield.telemetry import RepeatedWarning, configure_logging
 from nearfield.transport import (
-    Access,
     Address,
-    Identity,
-    OpenAccess,
     StateDirectory,
-    Token,
-    TokenAccess,
     check_listenable,
-    ensure_local_identity,
-    ensure_local_token,
-    ensure_server_certificate,
-    load_identity,
-    local_token_path,
     parse_address,
 )
 from nearfield.zipper import RateLimit, StuckInstance, Zipper, ZipperSettings, account
@@ -91,32 +84,23 @@ def serve(
     address = Address(workflow.host, workflow.port)
     check_listenable(address)
     state = StateDirectory.from_environment()
-    configured = _configured_identity(workflow)
-    identity = configured or ensure_server_certificate(state, [address.host])
+    admission = admission_of(workflow, state, address.host)
     stuck: SimpleQueue[StuckInstance] = SimpleQueue()
-    zipper = Zipper(
-        ZipperSettings(
-            name=name_from(workflow.name),
-            namespace=workflow.namespace,
-            listen=[address],
-            identity=dataclasses.replace(identity, access=access_of(workflow, state)),
-            policies=[policy_of(function) for function in workflow.functions],
-            peers=[parse_address(peer) for peer in workflow.peers],
-            client=configured or ensure_local_identity(state),
-            max_payload_bytes=workflow.limits.max_payload_bytes,
-            queue_bytes=workflow.limits.queue_bytes,
-            rate_limit=RateLimit(workflow.limits.source_frames_per_s, workflow.limits.source_bytes_per_s),
-            on_stuck=stuck.put,
-        )
-    )
-    stopping = Stopping()
+    zipper = Zipper(_settings_of(workflow, admission, address, stuck.put))
+    stopping, warn = Stopping(), RepeatedWarning(_log)
     supervisor = Supervisor()
     reach = Address(_ANY_ADDRESS.get(address.host, address.host), address.port)
-    token_file = local_token_path(state) if workflow.auth.type == "token" else None
     deployment = Deployment(
-        zipper, supervisor, version, where=str(config), reach=reach, identity=configured, token_file=token_file
+        zipper,
+        supervisor,
+        version,
+        where=str(config),
+        reach=reach,
+        identity=admission.configured,
+        token_file=admission.token_file,
     )
-    reloader = Reloader(deployment, reader.read, lambda event: _tell(event, json=json))
+    rights = RightsKeeper(zipper, admission)
+    reloader = Reloader(deployment, reader.read, lambda event: _tell(event, json=json), rights.apply)
     description = {"zipper": zipper.settings.name, "address": str(address), "workflow": str(config.resolve())}
     control = ControlServer(state, description, reloader.request)
     try:
@@ -133,6 +117,7 @@ def serve(
             if watch and polls % LOOK_POLLS == 0 and reader.files.look():
                 reloader.request(ReloadRequest())
             reloader.poll()
+            _look_after_rights(rights, deployment.version.workflow, warn)
             supervisor.poll()
             if zipper.failure is not None:
                 raise InternalError(f"the dispatcher failed: {zipper.failure}") from zipper.failure
@@ -140,9 +125,10 @@ def serve(
         reloader.close()
         supervisor.stop()
         control.close()
-        ledger = _ledger(zipper)
+        ledgers = _ledgers(zipper)
         zipper.close()
-    _account(ledger, json=json)
+    for number, ledger in enumerate(ledgers):
+        _account(ledger, f"{ledger['namespace']}/" if number else "", json=json)
     raise typer.Exit(stopping.exit_code)
 
 
@@ -217,60 +203,60 @@ def _tell(event: Event, *, json: bool) -> None:
         say_json(event)
 
 
-def _ledger(zipper: Zipper) -> dict[str, Any]:
+def _look_after_rights(rights: RightsKeeper, workflow: Workflow, warn: RepeatedWarning) -> None:
     try:
-        return zipper.ledger(timeout_s=0.5)
+        if rights.look(workflow):
+            _log.warning("identities were issued or revoked; every client was connected anew for it")
+    except NearfieldError as error:  # tried again at the next look
+        warn("rights were not read anew: %s", error)
+
+
+def _settings_of(
+    workflow: Workflow, admission: Admission, address: Address, on_stuck: Callable[[StuckInstance], None]
+) -> ZipperSettings:
+    first, *others = tenants_of(workflow)
+    return ZipperSettings(
+        name=name_from(workflow.name),
+        namespace=first.namespace,
+        listen=[address],
+        identity=admission.identity,
+        policies=[policy_of(function) for function in first.functions],
+        namespaces={other.namespace: [policy_of(function) for function in other.functions] for other in others},
+        peers=[parse_address(peer) for peer in workflow.peers],
+        client=admission.client,
+        rights=admission.rights(workflow),
+        max_payload_bytes=workflow.limits.max_payload_bytes,
+        queue_bytes=workflow.limits.queue_bytes,
+        rate_limit=RateLimit(workflow.limits.source_frames_per_s, workflow.limits.source_bytes_per_s),
+        on_stuck=on_stuck,
+    )
+
+
+def _ledgers(zipper: Zipper) -> list[dict[str, Any]]:
+    try:
+        return [zipper.ledger(timeout_s=0.5, namespace=namespace) for namespace in zipper.namespaces]
     except TransportError:  # it never started, or failed
-        return {"groups": {}}
+        return [{"groups": {}}]
 
 
-def _account(ledger: dict[str, Any], *, json: bool) -> None:
+def _account(ledger: dict[str, Any], prefix: str, *, json: bool) -> None:
     if json:
         say_json({"event": "stopped", **ledger})
         return
     for name, group in ledger["groups"].items():
         if group["received"]:
-            say(account(name, group))
-
-
-def _configured_identity(workflow: Workflow) -> Identity | None:
-    files = workflow.certificates
-    if files is None:
-        return None
-    # The workers that we start present the same certificate, as clients; and so do we to other zippers.
-    is_client = bool(workflow.peers) or any(function.run is not None for function in workflow.functions)
-    return load_identity(
-        files.ca, files.certificate, files.key, purposes=["server", "client"] if is_client else ["server"]
-    )
-
-
-def access_of(workflow: Workflow, state: StateDirectory) -> Access | None:
-    """Whom the zipper lets in; None: those with a certificate.
-
-    Where tokens are asked for, this user's own commands have one that is made for them. To other zippers the node shows
-    the token that has its own name, else that one too, which zippers of the same user on the same machine know.
-
-    Raises:
-        CertificateError: see `ensure_local_token`.
-    """
-    if workflow.insecure:
-        return OpenAccess()
-    if workflow.auth.type != "token":
-        return None
-    local = ensure_local_token(state)
-    given = {name: Token(name, secret) for name, secret in workflow.auth.by_name().items()}
-    return TokenAccess((local, *given.values()), own=given.get(name_from(workflow.name), local))
+            say(account(f"{prefix}{name}", group))
 
 
 def _announce(workflow: Workflow, address: Address, zipper: Zipper, *, json: bool) -> None:
     name = zipper.settings.name
     if json:
-        functions = [function.name for function in workflow.functions]
+        functions = list(functions_of(workflow))
         say_json({"event": "ready", "zipper": name, "address": str(address), "functions": functions})
         return
     say(f"zipper `{name}` is listening on {address} (QUIC, TLS 1.3)")
-    for function in workflow.functions:
+    for label, (_, function) in functions_of(workflow).items():
         tags = ", ".join(map(format_tag, function.observe)) or "the tags it asks for"
         start = f"starting {function.instances} × {function.run.name}" if function.run else "connects by itself"
-        say(f"  function `{function.name}`: observes {tags}; {start}")
+        say(f"  function `{label}`: observes {tags}; {start}")
     say("Ctrl-C ends it.")

@@ -63,8 +63,10 @@ def ask_ledger(connection: Connection) -> dict[str, Any]:
 
     Raises:
         TransportError: it does not answer.
+        RefusedError: we may not ask.
         RemoteProtocolError: it answers something else.
     """
+    connection.permission.check_ledger()
     where = f"zipper `{connection.zipper}`"
     answer = connection.session.ask(keys.ledger(connection.namespace, connection.zipper), timeout_s=ANSWER_TIMEOUT_S)
     if answer is None:

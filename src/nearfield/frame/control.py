@@ -37,6 +37,36 @@ class Hello(msgspec.Struct, frozen=True, kw_only=True):
     version: str = ""
 
 
+class Granted(msgspec.Struct, frozen=True, kw_only=True):
+    """A zipper's answer to `rights`: what the one who asks may do there. By default everything.
+
+    Attributes:
+        send: tags, as a source.
+        origins: names that it may send under; those that end with `*` stand for all that begin so.
+        functions: of which it may be an instance; `*`: any.
+        observe: tags, as a sink.
+        ledger: whether it may ask for the ledger.
+    """
+
+    send: tuple[int, ...] | Literal["all"] = "all"
+    origins: tuple[str, ...] = ("*",)
+    functions: tuple[str, ...] = ("*",)
+    observe: tuple[int, ...] | Literal["all"] = "all"
+    ledger: bool = True
+
+    def may_send(self, tag: int) -> bool:
+        return self.send == "all" or tag in self.send
+
+    def may_observe(self, tag: int) -> bool:
+        return self.observe == "all" or tag in self.observe
+
+    def may_send_as(self, origin: str) -> bool:
+        return any(origin.startswith(each[:-1]) if each.endswith("*") else origin == each for each in self.origins)
+
+    def may_be(self, function: str) -> bool:
+        return function in self.functions or "*" in self.functions
+
+
 class JoinRequest(msgspec.Struct, frozen=True, kw_only=True):
     """An instance asks to be given frames.
 

@@ -14,6 +14,7 @@
 ``nearfield/<ns>/join/<z>/<function>``          query: a function instance asks to be admitted
 ``nearfield/<ns>/leave/<z>/<function>``         query: an instance leaves, and says what it still finishes
 ``nearfield/<ns>/ledger/<z>``                   query: the ledger as it stands
+``nearfield/<ns>/rights/<z>/<identity>``        query: what this identity may do
 ``nearfield/<ns>/state/<z>``                    observed tags, published whenever they change
 ``nearfield/<ns>/alive/<z>/<function>/<instance>``  liveliness token of an instance
 ``nearfield/<ns>/zippers/<z>``                  liveliness token of a zipper
@@ -132,6 +133,10 @@ def join(namespace: str, zipper: str, function: str = "*") -> str:
 
 def leave(namespace: str, zipper: str, function: str = "*") -> str:
     return f"{ROOT}/{namespace}/leave/{zipper}/{function}"
+
+
+def rights(namespace: str, zipper: str, identity: str = "*") -> str:
+    return f"{ROOT}/{namespace}/rights/{zipper}/{identity}"
 
 
 def ledger(namespace: str, zipper: str) -> str:

@@ -203,8 +203,9 @@ class Worker:
         self._attached_to = zipper
 
     def _ask_to_join(self) -> None:
-        self._attach()
         s = self.settings
+        self._connection.permission.check_function(s.function)
+        self._attach()
         request = JoinRequest(
             protocol=PROTOCOL_VERSION,
             function=s.function,

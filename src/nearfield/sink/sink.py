@@ -37,13 +37,13 @@ class Sink:
     Args:
         zipper: `host:port`, several separated by commas to try in turn, or a connection of your own, which several
             sources and sinks may share; it is closed with the last of them.
-        tags: such as `[0x11]`; none: every tag.
+        tags: such as `[0x11]`; none: every tag that it has a right to.
         queue: frames kept for a slow program, at most.
         dedupe: leave out frames that came before. Where delivery is at least once, the same frame may come twice: with
             the same origin, stream, sequence, tag and part. The latest 16,384 are remembered.
 
     Attributes:
-        tags: what it receives; empty: every tag.
+        tags: what it receives; empty: every tag that it has a right to.
     """
 
     def __init__(
@@ -68,7 +68,15 @@ class Sink:
         self._mailbox: Mailbox[tuple[str, Payload, bytes]] = Mailbox(queue)
         self._warn = RepeatedWarning(_log)
         namespace = connection.namespace
-        expressions = [keys.frames_of_tag(namespace, tag) for tag in self.tags] or [keys.all_frames(namespace)]
+        try:
+            connection.permission.check_observe(self.tags)
+            allowed = self.tags or connection.permission.observable()
+        except BaseException:
+            connection.release()
+            raise
+        expressions = (
+            [keys.all_frames(namespace)] if allowed is None else [keys.frames_of_tag(namespace, tag) for tag in allowed]
+        )
         self._handles = [connection.session.subscribe_all(expression, self._on_frames) for expression in expressions]
 
     @property

@@ -65,7 +65,8 @@ class Source:
 
     Raises:
         UsageError: an ill-formed name, tag or address; an unknown priority.
-        CertificateError, TransportError, RefusedError: see `nearfield.transport.connect`.
+        CertificateError, TransportError, RefusedError: see `nearfield.transport.connect`; or we have no right to send
+            under this name, or this tag.
     """
 
     def __init__(
@@ -120,6 +121,13 @@ class Source:
         self._results: Results | None = None
         self._results_lock = threading.Lock()
         self._connection = connection = as_connection(zipper, namespace=namespace)
+        try:
+            connection.permission.check_origin(name)
+            if self._tag is not None:
+                connection.permission.check_send(self._tag)
+        except BaseException:
+            connection.release()
+            raise
         # A tag stays observed in `complete` while a zipper restarts and its functions have not joined it again.
         self._observed = set(connection.state.observed)
         # From any zipper: the connection may move, and the stream's number tells which are ours.
@@ -153,11 +161,13 @@ class Source:
 
         Raises:
             UsageError: no tag, or one that cannot be sent; a time that is no u64.
+            RefusedError: we have no right to send this tag.
             TransportError: the source is closed, or there was no room in time.
         """
         number = self._tag if tag is None else _sendable(tag)
         if number is None:
             raise UsageError("send: no tag; give one to `send` or when the source is made")
+        self._connection.permission.check_send(number)
         now_ns = self._clock.wall_ns()
         for name, value in (("captured_ns", captured_ns), ("deadline_ns", deadline_ns)):
             if value is not None and not 0 <= value <= _MAX_NS:

@@ -6,9 +6,9 @@ import hashlib
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
-from nearfield.config import FunctionConfig, ModelConfig, Workflow
+from nearfield.config import FunctionConfig, ModelConfig, Workflow, tenants_of
 from nearfield.errors import ConfigError
 from nearfield.signing import PublicKey
 from nearfield.supervise.command import is_program
@@ -43,18 +43,26 @@ class FunctionChange:
     """One function, before and after.
 
     Attributes:
+        namespace: where it is.
+        name: of the function; in another namespace than the workflow's own, as `namespace/function`.
         before, after: its entry; None: it has none.
         what: what differs: fields, "code", "models"; "asked for" when it was named.
         starts: instances to start.
         stops: how many of the present ones end afterwards: the latest, or all.
     """
 
+    namespace: str
     name: str
     before: FunctionConfig | None
     after: FunctionConfig | None
     what: tuple[str, ...]
     starts: int
     stops: int
+
+    @property
+    def function(self) -> str:
+        """Its name within its namespace."""
+        return self.name.rpartition("/")[2]
 
     @property
     def kind(self) -> Kind:
@@ -86,7 +94,8 @@ def version_of(workflow: Workflow, signers: frozenset[PublicKey] | None = None) 
 
 def files_of(workflow: Workflow) -> set[Path]:
     """The files that its functions and models are made of."""
-    runs = {code_of(function.run) for function in workflow.functions if function.run is not None}
+    functions = [function for tenant in tenants_of(workflow) for function in tenant.functions]
+    runs = {code_of(function.run) for function in functions if function.run is not None}
     return runs.union(*map(_model_files, workflow.models.values()))
 
 
@@ -103,6 +112,8 @@ def refuse_fixed(before: Workflow, after: Workflow, where: str) -> None:
         ConfigError: which fields they are in.
     """
     changed = [name for name in FIXED if getattr(before, name) != getattr(after, name)]
+    if before.namespaces.keys() != after.namespaces.keys():
+        changed.append("namespaces")
     if changed:
         fields = ", ".join(f"`{name}`" for name in changed)
         raise ConfigError(f"{fields}: cannot change while the zipper runs", where=where, hint="start `serve` again")
@@ -114,31 +125,51 @@ def compare(before: Version, after: Version, named: Collection[str] = ()) -> lis
     Args:
         named: these start anew though nothing differs.
     """
-    old = {function.name: function for function in before.workflow.functions}
-    new = {function.name: function for function in after.workflow.functions}
+    old, new = functions_of(before.workflow), functions_of(after.workflow)
     return [
-        *(_added(entry) if name not in old else _kept(name, before, after, named) for name, entry in new.items()),
         *(
-            FunctionChange(name, entry, None, (), 0, _started_by_us(entry))
-            for name, entry in old.items()
+            _added(name, each) if name not in old else _kept(name, old[name].entry, each, before, after, named)
+            for name, each in new.items()
+        ),
+        *(
+            FunctionChange(each.namespace, name, each.entry, None, (), 0, _started_by_us(each.entry))
+            for name, each in old.items()
             if name not in new
         ),
     ]
 
 
-def _added(entry: FunctionConfig) -> FunctionChange:
-    return FunctionChange(entry.name, None, entry, (), _started_by_us(entry), 0)
+class Placed(NamedTuple):
+    """A function, and the namespace that it is in."""
+
+    namespace: str
+    entry: FunctionConfig
 
 
-def _kept(name: str, before: Version, after: Version, named: Collection[str]) -> FunctionChange:
-    old, new = _entry(before, name), _entry(after, name)
+def functions_of(workflow: Workflow) -> dict[str, Placed]:
+    """All functions, by name; those of other namespaces than the workflow's own as `namespace/function`."""
+    return {
+        function.name if tenant.is_first else f"{tenant.namespace}/{function.name}": Placed(tenant.namespace, function)
+        for tenant in tenants_of(workflow)
+        for function in tenant.functions
+    }
+
+
+def _added(name: str, placed: Placed) -> FunctionChange:
+    return FunctionChange(placed.namespace, name, None, placed.entry, (), _started_by_us(placed.entry), 0)
+
+
+def _kept(
+    name: str, old: FunctionConfig, placed: Placed, before: Version, after: Version, named: Collection[str]
+) -> FunctionChange:
+    namespace, new = placed
     what = tuple(_differences(old, new, before, after))
     if name in named:
         what = (*what, "asked for")
     has, wants = _started_by_us(old), _started_by_us(new)
     if set(what) - _WITHOUT_RESTART:
-        return FunctionChange(name, old, new, what, wants, has)
-    return FunctionChange(name, old, new, what, max(0, wants - has), max(0, has - wants))
+        return FunctionChange(namespace, name, old, new, what, wants, has)
+    return FunctionChange(namespace, name, old, new, what, max(0, wants - has), max(0, has - wants))
 
 
 def _differences(old: FunctionConfig, new: FunctionConfig, before: Version, after: Version) -> Iterator[str]:
@@ -170,10 +201,6 @@ def _model_files(model: ModelConfig) -> set[Path]:
     # OpenVINO's weights lie beside the XML.
     weights = {model.path.with_suffix(".bin")} if model.path.suffix == ".xml" else set()
     return {model.path, *weights, *([] if model.labels is None else [model.labels])}
-
-
-def _entry(version: Version, name: str) -> FunctionConfig:
-    return next(function for function in version.workflow.functions if function.name == name)
 
 
 def _started_by_us(function: FunctionConfig) -> int:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Collection, Generator, Sequence
+from collections.abc import Collection, Generator, Iterable, Sequence
 from pathlib import Path
 
-from nearfield.config import FunctionConfig
+from nearfield.config import tenants_of
 from nearfield.errors import StartFailed, TransportError, UsageError
-from nearfield.supervise.changes import FunctionChange, Version, compare, refuse_fixed
+from nearfield.supervise.changes import FunctionChange, Placed, Version, compare, functions_of, refuse_fixed
 from nearfield.supervise.command import worker_command, worker_environment
 from nearfield.supervise.compiling import compile_ahead
 from nearfield.supervise.policy import policy_of, timeout_s
@@ -68,9 +68,9 @@ class Deployment:
 
     def start(self) -> None:
         """Start all functions that the workflow says to run."""
-        for function in self.version.workflow.functions:
-            if function.run is not None:
-                self._workers[function.name] = self._start(function, function.instances, self.version, on_trial=False)
+        for name, placed in functions_of(self.version.workflow).items():
+            if placed.entry.run is not None:
+                self._workers[name] = self._start(name, placed, placed.entry.instances, self.version, on_trial=False)
 
     def change(self, version: Version, named: Collection[str] = ()) -> Steps:
         """Run another version of the workflow. Frames are handled all the while, and none is lost on the way.
@@ -99,9 +99,12 @@ class Deployment:
             self._prepare(changes)
             for change in changes:
                 if change.after is not None:
-                    started[change.name] = self._start(change.after, change.starts, version, on_trial=True)
-            yield from self._until_joined(started)
-            self._zipper.set_policies(_policies_meanwhile(changes), _COMMIT_TIMEOUT_S)
+                    placed = Placed(change.namespace, change.after)
+                    started[change.name] = self._start(change.name, placed, change.starts, version, on_trial=True)
+            yield from self._until_joined(changes, started)
+            for namespace in self._zipper.namespaces:
+                policies = _policies_meanwhile(change for change in changes if change.namespace == namespace)
+                self._zipper.set_policies(policies, _COMMIT_TIMEOUT_S, namespace=namespace)
         except BaseException:
             self._take_back(changes, started)
             raise
@@ -109,21 +112,23 @@ class Deployment:
         former = self._take_over(changes, started)
         while not all(map(self._supervisor.is_gone, former)):
             yield None
-        if any(change.after is None for change in changes):
-            policies = [policy_of(function) for function in version.workflow.functions]
-            self._zipper.set_policies(policies, _COMMIT_TIMEOUT_S)
+        for tenant in tenants_of(version.workflow):
+            if any(change.after is None and change.namespace == tenant.namespace for change in changes):
+                policies = [policy_of(function) for function in tenant.functions]
+                self._zipper.set_policies(policies, _COMMIT_TIMEOUT_S, namespace=tenant.namespace)
         return changes
 
     # ---- steps
 
-    def _start(self, function: FunctionConfig, count: int, version: Version, *, on_trial: bool) -> list[Worker]:
+    def _start(self, name: str, placed: Placed, count: int, version: Version, *, on_trial: bool) -> list[Worker]:
         if not count:
             return []
+        function = placed.entry
         command = worker_command(
             function,
             version.workflow.models,
             zipper=str(self._reach),
-            namespace=version.workflow.namespace,
+            namespace=placed.namespace,
             identity=self._identity,
             signers=version.signers,
             token_file=self._token_file,
@@ -131,8 +136,8 @@ class Deployment:
         workers = []
         for _ in range(count):
             # No number comes twice, so that lines about former and new instances can be told apart.
-            self._numbers[function.name] += 1
-            label = f"{function.name}#{self._numbers[function.name]}"
+            self._numbers[name] += 1
+            label = f"{name}#{self._numbers[name]}"
             workers.append(self._supervisor.add(label, command, worker_environment(function), on_trial=on_trial))
         return workers
 
@@ -142,29 +147,32 @@ class Deployment:
             if change.after is None:
                 continue
             if change.before is None:
-                self._zipper.add_function(policy_of(change.after))
+                self._zipper.add_function(policy_of(change.after), namespace=change.namespace)
             elif change.starts and change.after.observe != change.before.observe:
-                self._zipper.expect(change.name, frozenset(change.after.observe))
+                observe = frozenset(change.after.observe)
+                self._zipper.expect(change.function, observe, namespace=change.namespace)
 
-    def _until_joined(self, started: dict[str, list[Worker]]) -> Generator[str | None, None, None]:
-        names = [name for name, workers in started.items() if workers]
-        if names:
-            yield f"starting {', '.join(f'{len(started[name])} × `{name}`' for name in names)}"
+    def _until_joined(
+        self, changes: Sequence[FunctionChange], started: dict[str, list[Worker]]
+    ) -> Generator[str | None, None, None]:
+        starting = [change for change in changes if started.get(change.name)]
+        if starting:
+            names = ", ".join(f"{len(started[change.name])} × `{change.name}`" for change in starting)
+            yield f"starting {names}"
         give_up_at = time.monotonic() + START_TIMEOUT_S
-        while not all(self._have_joined(name, started[name]) for name in names):
+        while late := [change for change in starting if not self._have_joined(change, started[change.name])]:
             if time.monotonic() >= give_up_at:
-                late = next(name for name in names if not self._have_joined(name, started[name]))
                 raise StartFailed(
-                    f"new instances did not join within {START_TIMEOUT_S:g} s", where=f"function `{late}`"
+                    f"new instances did not join within {START_TIMEOUT_S:g} s", where=f"function `{late[0].name}`"
                 )
             yield None
 
-    def _have_joined(self, name: str, workers: Sequence[Worker]) -> bool:
+    def _have_joined(self, change: FunctionChange, workers: Sequence[Worker]) -> bool:
         for worker in workers:
             if worker.failure is not None:
-                raise StartFailed(f"a new instance did not start: {worker.failure}", where=f"function `{name}`")
+                raise StartFailed(f"a new instance did not start: {worker.failure}", where=f"function `{change.name}`")
         try:
-            pids = self._zipper.pids_of(name)
+            pids = self._zipper.pids_of(change.function, namespace=change.namespace)
         except TransportError:
             return False  # it has much to do; asked again
         return all(worker.pid in pids for worker in workers)
@@ -193,13 +201,13 @@ class Deployment:
                 self._supervisor.retire(worker, timeout_s(change.after) + _FINISH_S)
             with contextlib.suppress(TransportError):  # the dispatcher has ended, or has much to do
                 if change.before is None:
-                    self._zipper.remove_function(change.name, _TAKE_BACK_TIMEOUT_S)
+                    self._zipper.remove_function(change.function, _TAKE_BACK_TIMEOUT_S, namespace=change.namespace)
                 elif change.starts:
-                    self._zipper.expect(change.name, frozenset(), _TAKE_BACK_TIMEOUT_S)
+                    self._zipper.expect(change.function, frozenset(), _TAKE_BACK_TIMEOUT_S, namespace=change.namespace)
 
 
 def _refuse_unknown(named: Collection[str], version: Version) -> None:
-    functions = {function.name: function for function in version.workflow.functions}
+    functions = {name: placed.entry for name, placed in functions_of(version.workflow).items()}
     for name in named:
         if name not in functions:
             known = ", ".join(f"`{each}`" for each in functions) or "none"
@@ -208,7 +216,7 @@ def _refuse_unknown(named: Collection[str], version: Version) -> None:
             raise UsageError(f"function `{name}` connects by itself", hint="start it again where it runs")
 
 
-def _policies_meanwhile(changes: Sequence[FunctionChange]) -> list[GroupPolicy]:
+def _policies_meanwhile(changes: Iterable[FunctionChange]) -> list[GroupPolicy]:
     """Those of the new workflow; and of functions that it has no more, whose instances still finish their frames."""
     entries = [change.after or change.before for change in changes]
     return [policy_of(entry) for entry in entries if entry is not None]

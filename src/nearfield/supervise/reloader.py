@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import Any
 
+from nearfield.config import Workflow
 from nearfield.errors import NearfieldError
 from nearfield.supervise.changes import Version
 from nearfield.supervise.deployment import Deployment, Steps
@@ -38,10 +39,18 @@ class Reloader:
     Args:
         read: reads the workflow as it is now. May raise `NearfieldError`.
         tell: called with each event of each reload, on the main thread.
+        apply_rights: has those of the new workflow hold; says whether they are others. May raise `NearfieldError`.
     """
 
-    def __init__(self, deployment: Deployment, read: Callable[[], Version], tell: Callable[[Event], None]) -> None:
+    def __init__(
+        self,
+        deployment: Deployment,
+        read: Callable[[], Version],
+        tell: Callable[[Event], None],
+        apply_rights: Callable[[Workflow], bool] = lambda _: False,
+    ) -> None:
         self._deployment = deployment
+        self._apply_rights = apply_rights
         self._read = read
         self._tell_all = tell
         # Its `put` may be called in a signal handler.
@@ -98,8 +107,10 @@ class Reloader:
         try:
             text = next(self._steps)
         except StopIteration as end:
+            has_other_rights = self._apply_rights(self._deployment.version.workflow)
             took_s = round(time.monotonic() - self._began_at, 3)
-            self._end({"event": "reloaded", "took_s": took_s, "functions": [change.as_dict() for change in end.value]})
+            functions = [change.as_dict() for change in end.value]
+            self._end({"event": "reloaded", "took_s": took_s, "functions": functions, "rights": has_other_rights})
         else:
             if text is not None:
                 self._tell({"event": "reloading", "text": text})
@@ -121,6 +132,7 @@ def text_of(event: Event) -> str:
     if event["event"] == "reload-failed":
         return str(event["error"])
     changed = [_change_text(change) for change in event["functions"] if change["change"] != "unchanged"]
+    changed += ["rights changed"] if event["rights"] else []
     return f"reloaded in {event['took_s']:.1f} s: {'; '.join(changed) or 'nothing has changed'}"
 
 

@@ -8,6 +8,7 @@ from nearfield.transport.connection import Connection, connect
 from nearfield.transport.dial import DEFAULT_ZIPPER, as_connection, complete_credentials, dial
 from nearfield.transport.issuing import Request, ensure_authority, issue, renew, revoke
 from nearfield.transport.listening import check_listenable
+from nearfield.transport.permission import Permission
 from nearfield.transport.registry import (
     ROLES,
     IssuedIdentity,
@@ -24,11 +25,13 @@ from nearfield.transport.session import (
     Handle,
     Lane,
     Message,
+    Opening,
     Payload,
     Reply,
     Session,
     open_client,
     open_router,
+    reopen_router,
 )
 from nearfield.transport.state_directory import StateDirectory
 from nearfield.transport.tokens import Token, ensure_local_token, local_token_path, read_token_file
@@ -49,7 +52,9 @@ __all__ = [
     "Lane",
     "Message",
     "OpenAccess",
+    "Opening",
     "Payload",
+    "Permission",
     "Reply",
     "Request",
     "Role",
@@ -78,6 +83,7 @@ __all__ = [
     "read_token_file",
     "registry_version",
     "renew",
+    "reopen_router",
     "revoke",
     "revoked",
     "standing",

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Self
 
 from nearfield.errors import NearfieldError, RefusedError, RemoteProtocolError, TransportError
 from nearfield.frame import keys
-from nearfield.frame.control import PROTOCOL_VERSION, Hello, decode
+from nearfield.frame.control import PROTOCOL_VERSION, Granted, Hello, decode
 from nearfield.transport.address import Address
 from nearfield.transport.certificates import Credentials
 from nearfield.transport.homing import STEADY_S, Homing
+from nearfield.transport.permission import Permission
 from nearfield.transport.session import Handle, Lane, Payload, Session, open_client
 
 _log = logging.getLogger(__name__)
@@ -23,6 +26,10 @@ SILENCE_S = 3.0
 GREETING_PAUSE_S = 0.05
 # An address that does not answer is given up after 1.5 s.
 CLOSE_TIMEOUT_S = 2.0
+# A zipper that lets a client in and does not answer it, has no right for it.
+UNHEARD_S = 5.0
+# Stands for a client that is nobody in particular.
+_NOBODY = "-"
 
 StateCallback = Callable[[Hello, bool], None]
 """Called with the zipper's state, and whether what was sent and not confirmed may be lost: it is another zipper, or
@@ -44,6 +51,7 @@ class Connection:
     Attributes:
         session: for publishing and subscribing; the same for good.
         interruptions: how often it was cut off, or moved. What was sent before may be lost.
+        permission: what we may do at the zipper, in this namespace.
     """
 
     def __init__(
@@ -53,8 +61,11 @@ class Connection:
         namespace: str,
         addresses: Sequence[Address],
         reopen: Callable[[Sequence[Address]], Session] | None = None,
+        *,
+        permission: Permission | None = None,
     ) -> None:
         self.session = session
+        self.permission = permission or Permission(session.identity, hello.zipper)
         self.interruptions = 0
         self.namespace = namespace
         self.addresses = tuple(addresses)
@@ -156,6 +167,7 @@ class Connection:
 
     def _follow(self, router: str) -> None:
         """Greet the zipper that the session is connected to now, however long its answer takes."""
+        warn_at = time.monotonic() + UNHEARD_S
         while not self._closed.is_set() and router in self.session.router_ids():
             try:
                 hello = _ask_for_state(self.session, self.namespace, router)
@@ -168,11 +180,20 @@ class Connection:
             except TransportError:  # closed meanwhile
                 return
             self._closed.wait(GREETING_PAUSE_S)
+            if time.monotonic() >= warn_at:
+                warn_at = math.inf
+                _log.warning(
+                    "zipper at %s does not answer in namespace `%s`; `%s` may have no rights there any more",
+                    ", ".join(map(str, self.addresses)),
+                    self.namespace,
+                    self.session.identity,
+                )
 
     def _adopt(self, hello: Hello) -> None:
         if hello.protocol != PROTOCOL_VERSION:
             _log.warning("zipper `%s` speaks protocol %d, we speak %d", hello.zipper, hello.protocol, PROTOCOL_VERSION)
             return
+        self._learn_rights(hello.zipper)
         former, left = self.zipper, None
         if hello.zipper != former:
             _log.warning("left zipper `%s`; going on with zipper `%s`", former, hello.zipper)
@@ -182,6 +203,12 @@ class Connection:
             self._tell(hello, is_new=True)
         if left is not None:
             left.close()
+
+    def _learn_rights(self, zipper: str) -> None:
+        permission = _ask_for_permission(self.session, self.namespace, zipper)
+        if permission.granted != self.permission.granted:
+            _log.warning("zipper `%s`: `%s` has other rights than before", zipper, self.session.identity)
+        self.permission = permission
 
     # ---- going back
 
@@ -257,7 +284,8 @@ def connect(
     try:
         hello = _greet(session, namespace, timeout_s)
         if hello is None:
-            raise RefusedError(f"no zipper answers in namespace `{namespace}`", where=where)
+            known = "" if session.identity is None else f"; `{session.identity}` may have no rights there"
+            raise RefusedError(f"no zipper answers in namespace `{namespace}`{known}", where=where)
         if hello.protocol != PROTOCOL_VERSION:
             raise RefusedError(
                 f"protocol: zipper `{hello.zipper}` speaks version {hello.protocol}, we speak {PROTOCOL_VERSION}",
@@ -265,7 +293,12 @@ def connect(
                 hint="update the older side",
             )
         return Connection(
-            session, hello, namespace, addresses, lambda some: open_client(some, credentials, timeout_s=0)
+            session,
+            hello,
+            namespace,
+            addresses,
+            lambda some: open_client(some, credentials, timeout_s=0),
+            permission=_ask_for_permission(session, namespace, hello.zipper),
         )
     except BaseException:
         session.close()
@@ -289,3 +322,14 @@ def _greet(session: Session, namespace: str, timeout_s: float) -> Hello | None:
 def _ask_for_state(session: Session, namespace: str, router: str) -> Hello | None:
     answer = session.ask(keys.hello(namespace, router), timeout_s=1.0)
     return None if answer is None else decode(Hello, answer)
+
+
+def _ask_for_permission(session: Session, namespace: str, zipper: str) -> Permission:
+    """What we may do there. Without an answer, everything: the zipper enforces rights, whatever we know of them."""
+    unknown = Permission(session.identity, zipper)
+    try:
+        answer = session.ask(keys.rights(namespace, zipper, session.identity or _NOBODY), timeout_s=1.0)
+        return unknown if answer is None else replace(unknown, granted=decode(Granted, answer))
+    except RemoteProtocolError as error:
+        _log.warning("zipper `%s`: %s", zipper, error)
+        return unknown

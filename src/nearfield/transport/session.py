@@ -11,7 +11,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -28,7 +28,9 @@ from nearfield.errors import (
 )
 from nearfield.frame import Priority
 from nearfield.frame.bundle import decode_bundle, encode_bundle, in_bundles, is_bundle
+from nearfield.frame.rights import Right
 from nearfield.transport.access import TokenAccess
+from nearfield.transport.access_control import access_settings
 from nearfield.transport.address import Address
 from nearfield.transport.certificates import Credentials, Identity, Uncertified
 from nearfield.transport.settings import OPEN_TIMEOUT_MS, client_settings, router_settings
@@ -124,9 +126,14 @@ class _Declared:
 
 
 class Session:
-    """A connection to the mesh, as a router or as a client of one. Usable from any thread."""
+    """A connection to the mesh, as a router or as a client of one. Usable from any thread.
 
-    def __init__(self, session: zenoh.Session, *, is_client: bool = False) -> None:
+    Attributes:
+        identity: the name that the other side knows this client by; None: nobody in particular.
+    """
+
+    def __init__(self, session: zenoh.Session, *, is_client: bool = False, identity: str | None = None) -> None:
+        self.identity = identity
         self._session = session
         self._is_client = is_client
         self._closing = threading.Lock()
@@ -318,7 +325,7 @@ class Session:
             lambda session: session.liveliness().declare_subscriber(key, on_sample, history=True).undeclare
         )
 
-    def reopen(self, settings: Mapping[str, Any], *, timeout_s: float = 5.0) -> None:
+    def reopen(self, config: zenoh.Config, *, timeout_s: float = 5.0) -> None:
         """Close, and open again with other settings; all that was declared is declared anew. Blocks until then.
 
         The settings of an open session cannot change. Whoever is connected is cut off, and connects again by itself;
@@ -330,7 +337,6 @@ class Session:
         Raises:
             TransportError: it cannot be opened with these settings; it stays closed.
         """
-        config = _config(settings)
         with self._replacing:
             self._is_reopening = True
             try:
@@ -401,35 +407,74 @@ class Session:
         self.close()
 
 
-def open_router(
-    listen: Sequence[Address],
-    identity: Identity,
-    peers: Sequence[Address] = (),
-    client: Identity | None = None,
-) -> Session:
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """How the session of a zipper is opened.
+
+    Attributes:
+        zipper: its name, which is part of keys.
+        peers: other routers, with which this one forms a mesh. They need not be there yet.
+        client: certificates to show them; None: `identity`.
+        rights: who may do what; None: everyone who is let in may do everything.
+        max_payload_bytes: of every frame.
+    """
+
+    zipper: str
+    listen: Sequence[Address]
+    identity: Identity
+    peers: Sequence[Address] = ()
+    client: Identity | None = None
+    rights: Sequence[Right] | None = None
+    max_payload_bytes: int = 16 * 1024 * 1024
+
+
+def open_router(opening: Opening) -> Session:
     """Open the session of a zipper, listening at each address over QUIC, and over TLS on TCP at the same port number.
 
     Clients use QUIC only. The TCP listener lets a client that was refused find out why (see `diagnosis`): QUIC
     through zenoh reports any TLS problem as a timeout.
 
-    Args:
-        peers: other routers, with which this one forms a mesh. They need not be there yet.
-        client: certificates to show them; None: `identity`.
-
     Raises:
         TransportError: an address cannot be bound.
     """
-    endpoints = [endpoint for address in listen for endpoint in (address.quic, address.tls)]
-    tokens = identity.access.tokens if isinstance(identity.access, TokenAccess) else ()
     try:
-        with dictionary_file(tokens) as dictionary:
-            settings = router_settings(endpoints, identity, [peer.quic for peer in peers], client, dictionary)
-            return Session(zenoh.open(_config(settings)))
+        with _router_config(opening) as config:
+            return Session(zenoh.open(config))
     except zenoh.ZError as error:
-        addresses = ", ".join(map(str, listen))
+        addresses = ", ".join(map(str, opening.listen))
         raise TransportError(
             f"cannot listen: {error}", where=addresses, hint="is another zipper running there?"
         ) from error
+
+
+def reopen_router(session: Session, opening: Opening) -> None:
+    """Open the session of a zipper anew, which is how its rights change. See `Session.reopen`.
+
+    Raises:
+        TransportError: an address cannot be bound; it stays closed.
+    """
+    with _router_config(opening) as config:
+        session.reopen(config)
+
+
+@contextlib.contextmanager
+def _router_config(opening: Opening) -> Iterator[zenoh.Config]:
+    """Of use only while inside: it names a file that is gone afterwards."""
+    endpoints = [endpoint for address in opening.listen for endpoint in (address.quic, address.tls)]
+    identity = opening.identity
+    tokens = identity.access.tokens if isinstance(identity.access, TokenAccess) else ()
+    with dictionary_file(tokens) as dictionary:
+        settings = router_settings(
+            endpoints, identity, [peer.quic for peer in opening.peers], opening.client, dictionary
+        )
+        if opening.rights is not None:
+            settings |= access_settings(
+                opening.rights,
+                opening.zipper,
+                max_payload_bytes=opening.max_payload_bytes,
+                named_by="token" if isinstance(identity.access, TokenAccess) else "certificate",
+            )
+        yield _config(settings)
 
 
 def open_client(
@@ -523,7 +568,9 @@ def _open_with_either(endpoints: Sequence[str], credentials: Credentials) -> Ses
 
 
 def _open(endpoints: Sequence[str], credentials: Credentials, *, by_token: bool) -> Session:
-    return Session(zenoh.open(_config(client_settings(endpoints, credentials, by_token=by_token))), is_client=True)
+    shown = credentials.token if by_token else credentials
+    session = zenoh.open(_config(client_settings(endpoints, credentials, by_token=by_token)))
+    return Session(session, is_client=True, identity=None if shown is None else shown.name)
 
 
 def _config(settings: Mapping[str, Any]) -> zenoh.Config:

@@ -1,10 +1,12 @@
-"""The node: decisions in `dispatcher`, `streams` and `ledger`, input and output in `server`."""
+"""The node: decisions in `dispatcher`, `streams` and `ledger`, input and output in
+`namespace`, what all namespaces share in `server`."""
 
 from nearfield.zipper.dispatcher import Dispatcher
 from nearfield.zipper.losses import account
 from nearfield.zipper.outbox import StuckInstance
 from nearfield.zipper.policy import GroupPolicy
 from nearfield.zipper.rate_limit import RateLimit
-from nearfield.zipper.server import Zipper, ZipperSettings
+from nearfield.zipper.server import Zipper
+from nearfield.zipper.settings import ZipperSettings
 
 __all__ = ["Dispatcher", "GroupPolicy", "RateLimit", "StuckInstance", "Zipper", "ZipperSettings", "account"]

@@ -1,108 +1,51 @@
-"""The zipper: a thin shell of I/O around the dispatcher.
-
-zenoh's threads only put events into the inbox; one thread takes them out, asks the dispatcher, and sends.
-"""
+"""The zipper: one session that listens, and a dispatcher for each namespace that shares it."""
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import queue
-import secrets
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeVar
-
-import msgspec
+from collections.abc import Sequence
+from typing import Any
 
 from nearfield.clock import Clock, SystemClock
-from nearfield.errors import RemoteProtocolError, TransportError
-from nearfield.frame import format_tag, is_name, keys
-from nearfield.frame.control import (
-    PROTOCOL_VERSION,
-    Hello,
-    JoinReply,
-    JoinRequest,
-    LeaveReply,
-    Report,
-    decode,
-    encode,
-)
-from nearfield.frame.keys import FrameKey, parse_frame_key
-from nearfield.frame.received import read_header
-from nearfield.telemetry.log import RepeatedWarning
-from nearfield.transport import Address, Handle, Identity, Lane, Message, Payload, Reply, Session, open_router
-from nearfield.version import __version__
-from nearfield.zipper.dispatcher import QUEUE_BYTES, Dispatcher
-from nearfield.zipper.inbox import Inbox
-from nearfield.zipper.losses import LossReporter
-from nearfield.zipper.mesh import Mesh
-from nearfield.zipper.outbox import StuckInstance
+from nearfield.errors import UsageError
+from nearfield.frame.rights import Right
+from nearfield.transport import Opening, Session, open_router, reopen_router
+from nearfield.zipper.entitlements import Entitlements
+from nearfield.zipper.namespace import Namespace
 from nearfield.zipper.policy import GroupPolicy
-from nearfield.zipper.rate_limit import NO_LIMIT, RateLimit, RateLimiter
-from nearfield.zipper.sending import Sender
+from nearfield.zipper.settings import ZipperSettings
 
 _log = logging.getLogger(__name__)
 
-AnswerType = TypeVar("AnswerType")
-
-TICK_S = 0.5
-# Events that are worked off before anything is sent: under load, several acknowledgements become one.
-BATCH_EVENTS = 64
-
-
-@dataclass(frozen=True, slots=True)
-class ZipperSettings:
-    """What a zipper needs to know.
-
-    Attributes:
-        listen: addresses for QUIC.
-        peers: other zippers, to form a mesh with. They need not be there yet, and need not name this one.
-        client: certificates to show them; None: `identity`.
-        max_payload_bytes: frames with more are refused and counted.
-        queue_bytes: of the payloads that wait, in all queues together.
-        rate_limit: of each source; what exceeds it is refused and counted.
-        on_stuck: called on the dispatcher's thread with each instance that is found to be stuck. Must not block.
-    """
-
-    name: str
-    namespace: str
-    listen: Sequence[Address]
-    identity: Identity
-    policies: Sequence[GroupPolicy]
-    peers: Sequence[Address] = ()
-    client: Identity | None = None
-    max_payload_bytes: int = 16 * 1024 * 1024
-    queue_bytes: int = QUEUE_BYTES
-    rate_limit: RateLimit = NO_LIMIT
-    on_stuck: Callable[[StuckInstance], None] = lambda _: None
+ANSWER_TIMEOUT_S = 2.0
 
 
 class Zipper:
-    """A running node. Made by `start`, ended by `close`."""
+    """A running node. Made by `start`, ended by `close`.
+
+    Methods that concern functions take the `namespace`; None: that of the settings. All may be called from any thread.
+    """
 
     def __init__(self, settings: ZipperSettings, clock: Clock | None = None) -> None:
         self.settings = settings
-        self.failure: BaseException | None = None
         self._clock = clock or SystemClock()
-        self._epoch = secrets.randbits(63)
-        self._dispatcher: Dispatcher[Payload] = Dispatcher(
-            settings.policies, self._epoch, name=settings.name, queue_bytes=settings.queue_bytes
-        )
-        self._inbox = Inbox(settings.queue_bytes)
-        self._rate_limiter = RateLimiter(settings.rate_limit)
-        self._warn = RepeatedWarning(_log)
-        self._losses = LossReporter()
-        self._frame_handles: dict[int, Handle] = {}
-        self._handles: list[Handle] = []
+        self._rights = settings.rights
         self._session: Session | None = None
-        self._mesh: Mesh | None = None
-        self._sender: Sender | None = None
-        self._routes_version = -1
-        self._hello = b""
-        self._thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)
         self._stopped = threading.Event()
+        self._reopening = threading.Lock()
+        functions = {settings.namespace: settings.policies, **settings.namespaces}
+        self._namespaces = {
+            name: Namespace(
+                settings,
+                name,
+                policies,
+                queue_bytes=max(settings.max_payload_bytes, settings.queue_bytes // len(functions)),
+                clock=self._clock,
+                on_stopped=self._stopped.set,
+            )
+            for name, policies in functions.items()
+        }
 
     def start(self) -> None:
         """Listen, and begin to dispatch.
@@ -110,312 +53,128 @@ class Zipper:
         Raises:
             TransportError: an address cannot be bound.
         """
-        s = self.settings
-        self._session = session = open_router(s.listen, s.identity, s.peers, s.client)
-        self._mesh = Mesh(
-            session,
-            self._dispatcher.neighbours,
-            self._inbox,
-            namespace=s.namespace,
-            name=s.name,
-            epoch=self._epoch,
-            max_payload_bytes=s.max_payload_bytes,
-        )
-        self._sender = Sender(
-            session,
-            self._dispatcher,
-            self._mesh,
-            self._clock,
-            namespace=s.namespace,
-            name=s.name,
-            epoch=self._epoch,
-        )
-        self._refresh_observed(session)
-        self._handles = [
-            session.answer(lambda own_id: keys.hello(s.namespace, own_id), lambda _, __, reply: reply(self._hello)),
-            session.answer(keys.join(s.namespace, s.name), self._on_join),
-            session.answer(keys.leave(s.namespace, s.name), self._on_leave),
-            session.answer(keys.ledger(s.namespace, s.name), self._on_ledger),
-            session.subscribe(keys.reports(s.namespace, s.name), self._on_report),
-            session.watch_announcements(keys.alive(s.namespace, s.name), self._on_alive),
-        ]
-        self._thread.start()
+        self._session = session = open_router(self._opening(self._rights))
+        for namespace in self._namespaces.values():
+            namespace.start(session, self._entitlements(self._rights, namespace.name))
 
     def close(self) -> None:
         """Stop dispatching and listening. Idempotent; returns within about a second."""
         self._stopped.set()
-        self._inbox.put(None)
-        if self._thread.is_alive():
-            self._thread.join(timeout=1.0)
-        if self._session is not None:
-            self._session.close()
+        for namespace in self._namespaces.values():
+            namespace.close()
+        with self._reopening:
+            if self._session is not None:
+                self._session.close()
 
     def wait(self, timeout_s: float | None = None) -> bool:
         """Wait until the zipper stopped, by `close` or by a defect (`failure`). False: not within the time."""
         return self._stopped.wait(timeout_s)
 
-    def ledger(self, timeout_s: float = 2.0) -> dict[str, Any]:
-        """The ledger at this moment, as plain data. Callable from any thread.
+    @property
+    def failure(self) -> BaseException | None:
+        """The defect that stopped a dispatcher; None: there is none."""
+        return next((each.failure for each in self._namespaces.values() if each.failure is not None), None)
+
+    @property
+    def namespaces(self) -> Sequence[str]:
+        """Names of the namespaces, that of the settings first."""
+        return tuple(self._namespaces)
+
+    def set_rights(self, rights: Sequence[Right] | None) -> bool:
+        """Let each identity do what these rights say, and nobody anything else, from now on.
+
+        The session is opened anew for it, which cuts everyone off for about a second; nothing that is `complete` is
+        lost. Blocks meanwhile.
+
+        Returns:
+            False: these are the rights that hold already, and nothing was done.
+
+        Raises:
+            TransportError: the session does not open again, and the zipper is deaf. Try again.
+        """
+        with self._reopening:
+            if rights == self._rights or self._stopped.is_set() or self._session is None:
+                return False
+            reopen_router(self._session, self._opening(rights))
+            self._rights = rights
+            for namespace in self._namespaces.values():
+                namespace.entitle(self._entitlements(rights, namespace.name))
+            return True
+
+    def ledger(self, timeout_s: float = ANSWER_TIMEOUT_S, *, namespace: str | None = None) -> dict[str, Any]:
+        """The ledger at this moment, as plain data.
 
         Raises:
             TransportError: the dispatcher did not answer in time.
+            UsageError: no such namespace.
         """
-        return self._ask(lambda _: self._snapshot(), timeout_s)
+        return self._in(namespace).ledger(timeout_s)
 
-    def set_policies(self, policies: Sequence[GroupPolicy], timeout_s: float = 2.0) -> None:
-        """The functions that may join from now on; those left out are removed. Callable from any thread.
+    def set_policies(
+        self, policies: Sequence[GroupPolicy], timeout_s: float = ANSWER_TIMEOUT_S, *, namespace: str | None = None
+    ) -> None:
+        """The functions that may join from now on; those left out are removed.
 
         What waits and is in flight of functions that stay is kept; what there is of those that go is counted as dropped
         ("removed").
 
         Raises:
             TransportError: the dispatcher did not answer in time.
+            UsageError: no such namespace.
         """
-        self._ask(lambda now_ns: self._dispatcher.set_policies(policies, now_ns), timeout_s)
+        self._in(namespace).set_policies(policies, timeout_s)
 
-    def add_function(self, policy: GroupPolicy, timeout_s: float = 2.0) -> None:
+    def add_function(
+        self, policy: GroupPolicy, timeout_s: float = ANSWER_TIMEOUT_S, *, namespace: str | None = None
+    ) -> None:
         """One more function that may join, or other settings for one. Otherwise as `set_policies`."""
-        self._ask(lambda now_ns: self._dispatcher.add_group(policy, now_ns), timeout_s)
+        self._in(namespace).add_function(policy, timeout_s)
 
-    def remove_function(self, name: str, timeout_s: float = 2.0) -> bool:
+    def remove_function(self, name: str, timeout_s: float = ANSWER_TIMEOUT_S, *, namespace: str | None = None) -> bool:
         """One function less. False: there is none of this name. Otherwise as `set_policies`."""
-        return self._ask(lambda _: self._dispatcher.remove_group(name), timeout_s)
+        return self._in(namespace).remove_function(name, timeout_s)
 
-    def expect(self, name: str, observe: frozenset[int], timeout_s: float = 2.0) -> bool:
+    def expect(
+        self,
+        name: str,
+        observe: frozenset[int],
+        timeout_s: float = ANSWER_TIMEOUT_S,
+        *,
+        namespace: str | None = None,
+    ) -> bool:
         """Admit instances of a function that ask for tags which it will observe only after the next `set_policies`.
 
         No tags: not any more. False: there is no such function. Otherwise as `set_policies`.
         """
-        return self._ask(lambda _: self._dispatcher.expect(name, observe), timeout_s)
+        return self._in(namespace).expect(name, observe, timeout_s)
 
-    def pids_of(self, function: str, timeout_s: float = 2.0) -> set[int]:
+    def pids_of(self, function: str, timeout_s: float = ANSWER_TIMEOUT_S, *, namespace: str | None = None) -> set[int]:
         """Process ids, as they say themselves, of the instances of a function that take frames.
 
         Raises:
             TransportError: the dispatcher did not answer in time.
+            UsageError: no such namespace.
         """
-        return self._ask(lambda _: self._dispatcher.pids_of(function), timeout_s)
+        return self._in(namespace).pids_of(function, timeout_s)
 
-    def _ask(self, question: Callable[[int], AnswerType], timeout_s: float) -> AnswerType:
-        """Have something done on the dispatcher's thread."""
-        answers: queue.SimpleQueue[AnswerType] = queue.SimpleQueue()
-        self._inbox.put(lambda now_ns: answers.put(question(now_ns)))
-        try:
-            return answers.get(timeout=timeout_s)
-        except queue.Empty:
-            raise TransportError("the dispatcher does not answer", where=f"zipper `{self.settings.name}`") from None
+    def _in(self, name: str | None) -> Namespace:
+        namespace = self._namespaces.get(name or self.settings.namespace)
+        if namespace is None:
+            known = ", ".join(f"`{each}`" for each in self._namespaces)
+            raise UsageError(f"namespace: got `{name}`, expected one of {known}")
+        return namespace
 
-    # ---- zenoh's threads
-
-    def _on_frames(self, key: str, messages: Sequence[Message]) -> None:
-        def offer(now_ns: int) -> None:
-            try:
-                frame_key = parse_frame_key(key)
-            except RemoteProtocolError as error:
-                self._refuse_malformed(error, len(messages))
-                return
-            for payload, attachment in messages:
-                self._offer(frame_key, payload, attachment, now_ns)
-
-        def refuse(_: int) -> None:
-            self._dispatcher.reject("zipper-overload", len(messages))
-
-        size = sum(len(payload) for payload, _ in messages)
-        if not self._inbox.put_frames(offer, keys.origin_in(key), len(messages), size):
-            self._inbox.put(refuse)
-
-    def _on_report(self, key: str, payload: Payload, attachment: bytes) -> None:
-        data = payload.to_bytes()
-        self._inbox.put(lambda now_ns: self._take_report(key, data, now_ns))
-
-    def _on_join(self, key: str, question: bytes, reply: Reply) -> None:
-        self._inbox.put(lambda now_ns: self._admit(key, question, reply, now_ns))
-
-    def _on_leave(self, key: str, question: bytes, reply: Reply) -> None:
-        self._inbox.put(lambda now_ns: self._retire(key, question, reply, now_ns))
-
-    def _on_ledger(self, key: str, question: bytes, reply: Reply) -> None:
-        self._inbox.put(lambda _: reply(encode(self._snapshot())))
-
-    def _on_alive(self, key: str, is_alive: bool) -> None:
-        if not is_alive:
-            with contextlib.suppress(RemoteProtocolError):  # whatever that was, it is no instance of ours
-                instance = keys.qualified_in(key)
-                self._inbox.put(lambda now_ns: self._lose(instance, now_ns))
-
-    # ---- the dispatcher's thread
-
-    def _run(self) -> None:
-        try:
-            self._loop()
-        except Exception as error:
-            self.failure = error
-            _log.exception("the dispatcher failed; the zipper stops")
-        finally:
-            self._stopped.set()
-
-    def _loop(self) -> None:
-        assert self._session is not None
-        assert self._mesh is not None
-        assert self._sender is not None
-        next_tick_ns = self._clock.monotonic_ns()
-        while not self._stopped.is_set():
-            now_ns = self._clock.monotonic_ns()
-            if now_ns >= next_tick_ns:
-                next_tick_ns = now_ns + int(TICK_S * 1e9)
-                self._tick(self._session, now_ns)
-            self._mesh.tick(now_ns)
-            self._flush(self._session)
-            due_ns = min(next_tick_ns, self._mesh.due_ns, self._dispatcher.acks_due_ns)
-            self._work_off(max(0.0, (due_ns - now_ns) / 1e9))
-        self._flush(self._session)
-
-    def _tick(self, session: Session, now_ns: int) -> None:
-        for name in self._dispatcher.tick(now_ns):
-            _log.warning("instance `%s` fell silent; its frames go to others", name)
-        for line in self._losses.lines(self._dispatcher.snapshot(sources=False)["groups"], now_ns):
-            _log.warning("%s", line)
-        self._publish_state(session)
-
-    def _work_off(self, timeout_s: float) -> None:
-        for _ in range(BATCH_EVENTS):
-            event = self._inbox.take(timeout_s)
-            if event is None:
-                return
-            event(self._clock.monotonic_ns())
-            timeout_s = 0.0
-
-    def _refuse_malformed(self, error: RemoteProtocolError, frames: int) -> None:
-        self._dispatcher.reject("malformed", frames)
-        self._warn("malformed frame refused: %s", error)
-
-    def _offer(self, frame_key: FrameKey, payload: Payload, attachment: bytes, now_ns: int) -> None:
-        try:
-            header = read_header(frame_key, attachment)
-        except RemoteProtocolError as error:
-            self._refuse_malformed(error, 1)
-            return
-        if frame_key.is_emitted and not self._dispatcher.may_emit(frame_key.by, header.tag):
-            self._dispatcher.reject("not-declared")
-            self._warn("frame by `%s` refused: it does not declare tag %s", frame_key.by, format_tag(header.tag))
-            return
-        is_limited = not frame_key.is_emitted
-        if is_limited and not self._rate_limiter.allows(frame_key.origin, len(payload), now_ns):
-            self._dispatcher.reject("rate-limited")
-            self._warn("source `%s` sends more than it may; what exceeds that is refused", frame_key.origin)
-            return
-        if len(payload) > self.settings.max_payload_bytes:
-            self._dispatcher.reject("too-large")
-            self._warn(
-                "frame %s/%d refused: payload: got %d bytes, expected at most %d",
-                frame_key.origin,
-                header.sequence,
-                len(payload),
-                self.settings.max_payload_bytes,
-            )
-            return
-        self._dispatcher.offer(frame_key.origin, header, payload, now_ns)
-
-    def _take_report(self, key: str, data: bytes, now_ns: int) -> None:
-        try:
-            instance = keys.qualified_in(key)
-            report = decode(Report, data)
-        except RemoteProtocolError as error:
-            self._warn("report refused: %s", error)
-            return
-        report = msgspec.structs.replace(report, instance=instance)
-        if not self._dispatcher.report(report, now_ns) and self._session is not None:
-            # Without an attachment: "you are not known here, join again".
-            to = keys.dispatch(self.settings.namespace, self.settings.name, instance)
-            self._session.publish(to, b"", lane=Lane.CONTROL)
-
-    def _admit(self, key: str, question: bytes, reply: Reply, now_ns: int) -> None:
-        assert self._session is not None
-        try:
-            request = decode(JoinRequest, question)
-            if request.function != (asked := key.rsplit("/", 1)[-1]):
-                raise RemoteProtocolError(f"join message: got `{request.function[:80]}`, expected `{asked[:80]}`")
-            if not is_name(request.instance):
-                raise RemoteProtocolError(f"join message: instance {request.instance[:80]!r} is no name")
-            instance = keys.qualified(request.function, request.instance)
-            request = msgspec.structs.replace(request, instance=instance)
-            error = None
-            if request.protocol != PROTOCOL_VERSION:
-                error = f"protocol: got version {request.protocol}, expected {PROTOCOL_VERSION}; update the older side"
-            else:
-                error = self._dispatcher.join(request, now_ns)
-        except RemoteProtocolError as broken:
-            reply(encode(JoinReply(error=str(broken))))
-            return
-        if error is not None:
-            _log.warning("instance `%s` refused: %s", request.instance, error)
-            reply(encode(JoinReply(error=error)))
-            return
-        self._refresh_observed(self._session)
-        observe = self._dispatcher.tags_of(request.function)
-        _log.info("instance `%s` joined, observing %s", request.instance, ", ".join(map(format_tag, observe)))
-        reply(encode(JoinReply(epoch=self._epoch, observe=observe)))
-
-    def _retire(self, key: str, question: bytes, reply: Reply, now_ns: int) -> None:
-        try:
-            report = decode(Report, question)
-            instance = keys.qualified_in(f"{key}/{report.instance}")
-            report = msgspec.structs.replace(report, instance=instance)
-        except RemoteProtocolError as broken:
-            reply(encode(LeaveReply(error=str(broken))))
-            return
-        if not self._dispatcher.retire(report, now_ns):
-            reply(encode(LeaveReply(error=f"instance {report.instance[:80]!r} is not known here")))
-            return
-        if report.holding:
-            _log.info("instance `%s` leaves, and finishes %d frames", report.instance, len(report.holding))
-        else:
-            _log.info("instance `%s` left", report.instance)
-        reply(encode(LeaveReply()))
-
-    def _lose(self, instance: str, now_ns: int) -> None:
-        if self._dispatcher.leave(instance, "instance-lost"):
-            _log.info("instance `%s` is gone", instance)
-            self._dispatcher.pump_all(now_ns)
-
-    def _snapshot(self) -> dict[str, Any]:
-        return {
-            "zipper": self.settings.name,
-            "version": __version__,
-            **self._dispatcher.snapshot(),
-            "peers": self._dispatcher.neighbours.snapshot(self._clock.monotonic_ns()),
-        }
-
-    def _flush(self, session: Session) -> None:
-        if self._dispatcher.routes_version != self._routes_version:
-            self._refresh_observed(session)
-        for stuck in self._dispatcher.take_stuck():
-            _log.warning("instance `%s` is stuck; its frames go to others", stuck.instance)
-            self.settings.on_stuck(stuck)
-        assert self._sender is not None
-        self._sender.send(self._clock.monotonic_ns())
-
-    def _refresh_observed(self, session: Session) -> None:
-        self._routes_version = self._dispatcher.routes_version
-        observed = self._dispatcher.observed
-        for tag in self._frame_handles.keys() - set(observed):
-            self._frame_handles.pop(tag).close()
-        for tag in observed:
-            if tag not in self._frame_handles:
-                key = keys.frames_of_tag(self.settings.namespace, tag, self.settings.name)
-                self._frame_handles[tag] = session.subscribe_all(key, self._on_frames)
-        hello = encode(
-            Hello(
-                protocol=PROTOCOL_VERSION,
-                zipper=self.settings.name,
-                epoch=self._epoch,
-                observed=observed,
-                version=__version__,
-            )
+    def _opening(self, rights: Sequence[Right] | None) -> Opening:
+        s = self.settings
+        return Opening(
+            zipper=s.name,
+            listen=tuple(s.listen),
+            identity=s.identity,
+            peers=tuple(s.peers),
+            client=s.client,
+            rights=None if rights is None else tuple(rights),
+            max_payload_bytes=s.max_payload_bytes,
         )
-        if hello != self._hello:
-            self._hello = hello
-            self._publish_state(session)
 
-    def _publish_state(self, session: Session) -> None:
-        session.publish(keys.state(self.settings.namespace, self.settings.name), self._hello, lane=Lane.CONTROL)
+    def _entitlements(self, rights: Sequence[Right] | None, namespace: str) -> Entitlements:
+        return Entitlements(None if rights is None else [each for each in rights if each.namespace == namespace])

@@ -24,7 +24,7 @@ from nearfield.transport.address import Address
 from nearfield.transport.authority import ensure_local_identity, ensure_server_certificate
 from nearfield.transport.certificates import Identity, describe_name, read_certificates
 from nearfield.transport.diagnosis import diagnose_endpoint
-from nearfield.transport.session import open_client, open_router
+from nearfield.transport.session import Opening, open_client, open_router
 from nearfield.transport.state_directory import StateDirectory
 
 LONG_AGO = datetime.now(UTC) - timedelta(days=500)
@@ -332,7 +332,7 @@ def zipper(identity: Identity) -> Iterator[int]:
     with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket(type=socket.SOCK_DGRAM) as datagrams:
         port = listener.getsockname()[1]
         datagrams.bind(("127.0.0.1", port))
-    with open_router([Address("127.0.0.1", port)], identity):
+    with open_router(Opening("line-1", [Address("127.0.0.1", port)], identity)):
         yield port
 
 
