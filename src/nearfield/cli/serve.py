@@ -86,7 +86,13 @@ def serve(
     state = StateDirectory.from_environment()
     admission = admission_of(workflow, state, address.host)
     stuck: SimpleQueue[StuckInstance] = SimpleQueue()
-    zipper = Zipper(_settings_of(workflow, admission, address, stuck.put))
+    settings = _settings_of(workflow, admission, address, stuck.put)
+    if settings.rights is None and not workflow.insecure:
+        _log.warning(
+            "whoever has a certificate of `%s` may do everything; say in `rights` who may do what",
+            admission.identity.ca_pem_path,
+        )
+    zipper = Zipper(settings)
     stopping, warn = Stopping(), RepeatedWarning(_log)
     supervisor = Supervisor()
     reach = Address(_ANY_ADDRESS.get(address.host, address.host), address.port)
