@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -382,14 +383,25 @@ def poll(condition: Callable[[], object], expected: str | Callable[[], str], *, 
         time.sleep(POLL_S)
 
 
+# Below the range from which the kernel takes ports for everyone else, so that what is free here stays so until it is
+# used, while other tests run beside it.
+_PORTS = range(20_000, 32_768)
+_given: set[int] = set()
+
+
 def free_port() -> int:
-    """A port of 127.0.0.1 that is free for UDP and TCP at this moment."""
-    for _ in range(100):
-        with socket.socket(type=socket.SOCK_DGRAM) as udp, socket.socket(type=socket.SOCK_STREAM) as tcp:
-            udp.bind(("127.0.0.1", 0))
-            port = int(udp.getsockname()[1])
-            with contextlib.suppress(OSError):
-                tcp.bind(("127.0.0.1", port))
+    """A port of 127.0.0.1 that is free for UDP and TCP, and was not given to anyone in this process before."""
+    for _ in range(1_000):
+        port = random.SystemRandom().choice(_PORTS)
+        with (
+            contextlib.suppress(OSError),
+            socket.socket(type=socket.SOCK_DGRAM) as udp,
+            socket.socket(type=socket.SOCK_STREAM) as tcp,
+        ):
+            udp.bind(("127.0.0.1", port))
+            tcp.bind(("127.0.0.1", port))
+            if port not in _given:
+                _given.add(port)
                 return port
     raise AssertionError("no port is free for both UDP and TCP")
 
