@@ -110,7 +110,8 @@ def test_each_error_of_a_workflow_has_a_line_of_its_own(write: Write) -> None:
         (("run", UPPERCASE, "--name", "a/b"), "function name: got 'a/b'"),
         (("run", UPPERCASE, "--deadline", "soon"), "--deadline: got"),
         (("watch", "--zipper", "tcp/localhost:1"), "frames only go over QUIC"),
-        (("watch", "--ca", "ca.pem"), "--ca, --certificate and --key belong together"),
+        (("watch", "--key", "key.pem"), "--ca, --certificate and --key belong together"),
+        (("watch", "--ca", "none.pem"), "none.pem: cannot read: no such file"),
     ],
 )
 def test_a_wrong_argument_is_named(tmp_path: Path, arguments: tuple[str | Path, ...], error: str) -> None:

@@ -19,7 +19,7 @@ from nearfield.frame import FLAG_EMITTED, Header
 from nearfield.frame.control import Done, JoinRequest, Report
 from nearfield.zipper import Dispatcher, GroupPolicy
 from nearfield.zipper.dispatcher import MAX_HOPS, SILENCE_TIMEOUT_NS
-from nearfield.zipper.group import TRANSIT_TIMEOUT_NS
+from nearfield.zipper.group import MAX_LOSSES, TRANSIT_TIMEOUT_NS
 from nearfield.zipper.instances import AHEAD_NS
 from nearfield.zipper.streams import LINGER_NS
 
@@ -72,6 +72,7 @@ class FrameModel:
     expires_ns: int
     deliveries: int = 0
     tries: int = 0
+    losses: int = 0
 
 
 @dataclass(eq=False)
@@ -398,7 +399,9 @@ class DispatcherMachine(RuleBasedStateMachine):
         overdue = {n for n in holding if n in lost and self.now_ns - holding[n][1] > TRANSIT_TIMEOUT_NS}
         origins = {holding[number][0].origin for number in overdue} if group.is_ordered else set()
         taken = [n for n in holding if n in overdue or (n in lost and holding[n][0].origin in origins)]
-        self.model_give_back(group, [(group.take_back(name, n), n in overdue) for n in taken], "lost-in-transit")
+        for n in overdue:
+            holding[n][0].losses += 1
+        self.model_give_back(group, [(group.take_back(name, n), False) for n in taken], "lost-in-transit")
         if report.busy_ms * MS > TIMEOUT_NS:
             group.stuck.add(name)
             self.model_take_all(group, name, self.now_ns - report.busy_ms * MS, "instance-stuck")
@@ -493,7 +496,7 @@ class DispatcherMachine(RuleBasedStateMachine):
         """What an instance will not finish goes to the front of its line, unless it was tried often enough."""
         for frame, was_tried in reversed(frames):
             frame.tries += was_tried
-            if frame.tries <= group.policy.retries:
+            if frame.tries <= group.policy.retries and frame.losses <= MAX_LOSSES:
                 group.push(frame, front=True)
             else:
                 self.model_settle(group, frame, "dropped", reason)

@@ -10,7 +10,14 @@ import typer
 
 from nearfield.errors import UsageError
 from nearfield.frame import PRIORITIES, Priority, parse_tag
-from nearfield.transport import Credentials, Uncertified, complete_credentials, load_identity, read_token_file
+from nearfield.transport import (
+    Credentials,
+    Uncertified,
+    complete_credentials,
+    load_identity,
+    read_certificates,
+    read_token_file,
+)
 
 Number = TypeVar("Number", int, float)
 
@@ -56,10 +63,12 @@ def credentials_of(
 
     Raises:
         UsageError: only some of the first three are given, apart from `--ca` alone; a token is ill-formed.
-        CertificateError: see `load_identity` and `read_token_file`.
+        CertificateError: see `load_identity`, `read_certificates` and `read_token_file`.
     """
     token = None if token_file is None else read_token_file(token_file)
     if certificate is None and key is None:
+        if ca is not None:
+            read_certificates(ca)
         return complete_credentials(None if ca is None else Uncertified(ca), token)
     if ca is None or certificate is None or key is None:
         raise UsageError("--ca, --certificate and --key belong together: give all three, --ca alone, or none")

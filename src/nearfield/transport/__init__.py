@@ -3,7 +3,7 @@
 from nearfield.transport.access import Access, OpenAccess, TokenAccess
 from nearfield.transport.address import DEFAULT_PORT, Address, parse_address
 from nearfield.transport.authority import ensure_local_identity, ensure_server_certificate
-from nearfield.transport.certificates import Credentials, Identity, Uncertified, load_identity
+from nearfield.transport.certificates import Credentials, Identity, Uncertified, load_identity, read_certificates
 from nearfield.transport.connection import Connection, connect
 from nearfield.transport.dial import DEFAULT_ZIPPER, as_connection, complete_credentials, dial
 from nearfield.transport.issuing import Request, ensure_authority, issue, renew, revoke
@@ -80,6 +80,7 @@ __all__ = [
     "open_client",
     "open_router",
     "parse_address",
+    "read_certificates",
     "read_token_file",
     "registry_version",
     "renew",

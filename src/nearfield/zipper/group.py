@@ -19,6 +19,8 @@ from nearfield.zipper.policy import GroupPolicy
 
 # A delivery that the instance has not seen this long after it was sent got lost on the way.
 TRANSIT_TIMEOUT_NS = 1_000_000_000
+# Being lost on the way is no try, since nobody had begun; but what is lost so often will not get through.
+MAX_LOSSES = 8
 # In `complete` mode so many frames may wait. Sources wait for acknowledgements, so only hundreds of them, or functions
 # that emit faster than the next one takes, get there.
 COMPLETE_QUEUE_FRAMES = 65_536
@@ -342,7 +344,9 @@ class Group(Generic[PayloadType]):
         taken = {number: item for number, (item, _) in missing.items() if number in lost or item.origin in origins}
         for number in taken:
             (self.peers if instance.is_peer else self.instances).take_back(instance, number)
-        self._give_back(instance, [(item, number in lost) for number, item in taken.items()], "lost-in-transit")
+        for number in lost:
+            taken[number].losses += 1
+        self._give_back(instance, [(item, False) for item in taken.values()], "lost-in-transit")
 
     def _fence(self, instance: Instance[PayloadType], busy_ns: int, now_ns: int) -> None:
         """Take everything from an instance that does not get on, and give it nothing more."""
@@ -378,7 +382,7 @@ class Group(Generic[PayloadType]):
         self.queue.unpark(instance)
         for item, was_tried in reversed(entries):
             item.tries += was_tried
-            if item.tries <= self.policy.retries:
+            if item.tries <= self.policy.retries and item.losses <= MAX_LOSSES:
                 self.queue.push_front(item)
             else:
                 self.outcomes.drop(item, reason)

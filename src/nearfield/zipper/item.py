@@ -36,6 +36,7 @@ class Item(Generic[PayloadType]):
     is_bound: it is in flight, and its source bound to where it is.
     deliveries: how often it was handed out.
     tries: how many instances were lost with it.
+    losses: how often it was lost on the way to one.
     """
 
     origin: str
@@ -50,6 +51,7 @@ class Item(Generic[PayloadType]):
     is_bound: bool = False
     deliveries: int = 0
     tries: int = 0
+    losses: int = 0
 
     def sent_ns(self, now_ns: int) -> int:
         """The present moment on the time line of the frame's source: its capture time plus its age.

@@ -12,7 +12,7 @@ from nearfield.frame import Header
 from nearfield.frame.control import Done, JoinRequest, Report, Status
 from nearfield.zipper import Dispatcher, GroupPolicy
 from nearfield.zipper.dispatcher import MAX_HOPS
-from nearfield.zipper.group import COMPLETE_QUEUE_FRAMES
+from nearfield.zipper.group import COMPLETE_QUEUE_FRAMES, MAX_LOSSES
 
 TAG = 0x10
 LIVE = GroupPolicy("detect", frozenset({TAG}), queue=3)
@@ -469,6 +469,21 @@ def test_delivery_that_never_arrived_is_sent_again_after_a_second() -> None:
     node.clock.advance(0.1)
     node.report("a1", holding=(second,))
     assert node.deliveries() == [("a1", "cam/0")]
+
+
+def test_being_lost_on_the_way_is_no_try_but_comes_to_an_end() -> None:
+    node = Node(replace(COMPLETE, retries=0))
+    node.join("a1", "audit")
+    node.offer(0)
+    for _ in range(MAX_LOSSES):
+        assert node.deliveries() == [("a1", "cam/0")]
+        node.clock.advance(1.1)
+        node.report("a1")
+    assert node.deliveries() == [("a1", "cam/0")]
+    node.clock.advance(1.1)
+    node.report("a1")
+    assert node.deliveries() == []
+    assert node.group("audit")["dropped"] == {"lost-in-transit": 1}
 
 
 def test_silent_instance_is_given_up_after_five_seconds() -> None:
