@@ -440,7 +440,9 @@ def test_client_of_another_authority_learns_why_it_is_refused(node: Node, tmp_pa
 
 def test_namespace_that_is_not_served_is_named(node: Node) -> None:
     node.start()
-    with pytest.raises(RefusedError, match=r"^127\.0\.0\.1:\d+: no zipper answers in namespace `other`; `local-.+` may have"):
+    with pytest.raises(
+        RefusedError, match=r"^127\.0\.0\.1:\d+: no zipper answers in namespace `other`; `local-.+` may have"
+    ):
         dial(node.address, namespace="other", timeout_s=1.0)
 
 
