@@ -30,7 +30,7 @@ from nearfield.source.allowance import Allowance, Fence
 from nearfield.source.linger import Linger
 from nearfield.source.results import Results
 from nearfield.source.statistics import SourceStatistics
-from nearfield.source.window import RESEND_AFTER_NS, Outgoing, Window
+from nearfield.source.window import RESEND_AFTER_NS, OutgoingFrame, Window
 from nearfield.transport import DEFAULT_ZIPPER, FRAME_LANES, Connection, Payload, as_connection
 
 _log = logging.getLogger(__name__)
@@ -109,11 +109,11 @@ class Source:
         self._keeper_lingers = False
         # While the keeper sends frames that waited, newer ones must not overtake them.
         self._keeper_sends = False
-        self._waiting: dict[int, Outgoing] = {}
+        self._waiting: dict[int, OutgoingFrame] = {}
         self._linger = Linger()  # in `complete`
         # Taken before `_lock`, never while that is held.
         self._publishing = threading.Lock()
-        self._resend: list[Outgoing] = []
+        self._resend: list[OutgoingFrame] = []
         self._next_sequence = 0
         self._closed = False
         self._offered = self._sent = self._released = self._replaced = self._unacknowledged = self._resent = 0
@@ -180,7 +180,7 @@ class Source:
                 sender=self._sender,
             )
             self._next_sequence += 1
-            frame = Outgoing(header, payload, offered_ns)
+            frame = OutgoingFrame(header, payload, offered_ns)
             if self.mode == "live" and (self._waiting or self._keeper_sends or not self._has_room(frame)):
                 self._replaced += number in self._waiting
                 self._waiting[number] = frame
@@ -317,13 +317,13 @@ class Source:
             self._room.wait(remaining)
             self._check_open()
 
-    def _has_room(self, frame: Outgoing) -> bool:
+    def _has_room(self, frame: OutgoingFrame) -> bool:
         if frame.header.tag in self._observed and not self._window.has_room:
             return False
         on_way = self._window.bytes + self._fence.bytes
         return not self._adapts or not on_way or on_way + len(frame.payload) <= self._allowance.bytes
 
-    def _depart(self, frame: Outgoing) -> None:
+    def _depart(self, frame: OutgoingFrame) -> None:
         self._sent += 1
         tag = frame.header.tag
         frame.count = self._counts[tag] = self._counts.get(tag, 0) % MAX_COUNT + 1
@@ -332,7 +332,7 @@ class Source:
         elif self._adapts:
             self._fence.add(len(frame.payload))
 
-    def _sendable_waiting(self) -> Outgoing | None:
+    def _sendable_waiting(self) -> OutgoingFrame | None:
         return next((frame for frame in self._waiting.values() if self._has_room(frame)), None)
 
     def _has_work(self) -> bool:
@@ -358,7 +358,7 @@ class Source:
             return UPKEEP_S
         return min(UPKEEP_S, max(0.0, (self._linger.due_ns - self._clock.monotonic_ns()) / 1e9))
 
-    def _due(self) -> list[Outgoing]:
+    def _due(self) -> list[OutgoingFrame]:
         """What the keeper is to send now."""
         now_ns = self._clock.monotonic_ns()
         if self.mode == "complete":
@@ -395,7 +395,7 @@ class Source:
         except TransportError as error:
             _log.warning("source `%s`: %s", self.name, error)
 
-    def _publish(self, frames: Sequence[Outgoing]) -> None:
+    def _publish(self, frames: Sequence[OutgoingFrame]) -> None:
         connection = self._connection
         now_ns = self._clock.monotonic_ns()
         by_key: dict[str, list[tuple[bytes | Payload, bytes]]] = {}

@@ -11,7 +11,7 @@ QUICK_NS = 200_000
 LINGER_NS = 2_000_000
 
 
-class Outgoing:
+class ResultBuffer:
     """Results that wait, by key. Pure; the caller locks.
 
     Args:
