@@ -445,8 +445,9 @@ class Worker:
 
     def _send_results(self) -> None:
         try:
-            for key, results in self._buffer.take().items():
-                self._connection.session.publish_all(key, results, lane=self._frame_lane)
+            connection = self._connection
+            for key, results in self._buffer.take(in_order=connection.state.ordered):
+                connection.session.publish_all(key, results, lane=self._frame_lane)
         except TransportError:
             if not self._stopping.is_set():
                 raise

@@ -24,6 +24,7 @@ from nearfield.frame import (
     keys,
     parse_tag,
 )
+from nearfield.frame.bundle import by_key
 from nearfield.frame.control import MAX_WINDOW, Ack, Hello, decode
 from nearfield.frame.header import MAX_COUNT, later
 from nearfield.source.allowance import Allowance, Fence
@@ -374,6 +375,7 @@ class Source:
             del self._waiting[frame.header.tag]
             self._depart(frame)
             due.append(frame)
+        due.sort(key=lambda frame: frame.header.sequence)
         self._keeper_sends = bool(due)
         if given_up or due:
             self._room.notify_all()
@@ -398,16 +400,16 @@ class Source:
     def _publish(self, frames: Sequence[OutgoingFrame]) -> None:
         connection = self._connection
         now_ns = self._clock.monotonic_ns()
-        by_key: dict[str, list[tuple[bytes | Payload, bytes]]] = {}
+        messages: list[tuple[str, tuple[bytes | Payload, bytes]]] = []
         for frame in frames:
             header = frame.header
             # The frame may have waited here, and zippers take the time between capture and sending for its age. The
             # wait is measured by itself, since the wall clock may have been set meanwhile.
             attachment = header.encode(later(header.sent_ns, now_ns - frame.offered_ns), frame.count)
             key = keys.frame(connection.namespace, header.tag, connection.zipper, self.name)
-            by_key.setdefault(key, []).append((frame.payload, attachment))
-        for key, messages in by_key.items():
-            connection.session.publish_all(key, messages, lane=self._lane)
+            messages.append((key, (frame.payload, attachment)))
+        for key, together in by_key(messages, in_order=connection.state.ordered):
+            connection.session.publish_all(key, together, lane=self._lane)
 
     def _ask_whether_through(self) -> None:
         if not self._adapts:

@@ -9,6 +9,7 @@ from nearfield.transport.listening import check_listenable
 from nearfield.transport.session import (
     FRAME_LANES,
     REPORT_LANES,
+    BundleCallback,
     Handle,
     Lane,
     Message,
@@ -26,6 +27,7 @@ __all__ = [
     "FRAME_LANES",
     "REPORT_LANES",
     "Address",
+    "BundleCallback",
     "Connection",
     "Handle",
     "Identity",

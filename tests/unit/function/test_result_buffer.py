@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from nearfield.frame import keys
 from nearfield.frame.bundle import MAX_BUNDLE_BYTES
 from nearfield.function.result_buffer import LINGER_NS, QUICK_NS, ResultBuffer
 
 NOW_NS = 10**9
+ONE, OTHER = keys.frame("default", 1, "z", "cam", "f"), keys.frame("default", 2, "z", "cam", "f")
 
 
 @pytest.mark.parametrize(
@@ -59,9 +61,13 @@ def test_results_are_full_when_more_would_not_fit_into_a_bundle() -> None:
     assert buffer.has_news, "not reported yet"
 
 
-def test_results_are_taken_once_by_key_and_in_order() -> None:
+def test_results_are_taken_once_by_key_or_in_order() -> None:
     buffer = ResultBuffer(256)
-    for key, payload in (("a", b"1"), ("b", b"2"), ("a", b"3")):
+    results = {b"1": ONE, b"2": OTHER, b"3": ONE}
+    for payload, key in results.items():
         buffer.add(key, payload, b"h" + payload)
-    assert buffer.take() == {"a": [(b"1", b"h1"), (b"3", b"h3")], "b": [(b"2", b"h2")]}
-    assert buffer.take() == {}
+    assert buffer.take() == [(ONE, [(b"1", b"h1"), (b"3", b"h3")]), (OTHER, [(b"2", b"h2")])]
+    assert buffer.take() == []
+    for payload, key in results.items():
+        buffer.add(key, payload, b"")
+    assert buffer.take(in_order=True) == [(ONE, [(b"1", b"")]), (OTHER, [(b"2", b"")]), (ONE, [(b"3", b"")])]
