@@ -184,15 +184,15 @@ class MemoryZipper:
         watch.close()
         self.epoch = epoch
 
-    def say(self, observed: Iterable[int], epoch: int) -> None:
+    def say(self, observed: Iterable[int], epoch: int, *, ordered: bool = False) -> None:
         """Publish a state."""
         self.epoch = epoch
         zipper = self.connection.zipper
-        self.session.deliver(keys.state("default", zipper), encode(hello(observed, epoch, zipper)))
+        self.session.deliver(keys.state("default", zipper), encode(hello(observed, epoch, zipper, ordered=ordered)))
 
 
-def hello(observed: Iterable[int], epoch: int, zipper: str = "line-1") -> Hello:
-    return Hello(protocol=PROTOCOL_VERSION, zipper=zipper, epoch=epoch, observed=sorted(observed))
+def hello(observed: Iterable[int], epoch: int, zipper: str = "line-1", *, ordered: bool = False) -> Hello:
+    return Hello(protocol=PROTOCOL_VERSION, zipper=zipper, epoch=epoch, observed=sorted(observed), ordered=ordered)
 
 
 def matches(expression: str, key: str) -> bool:

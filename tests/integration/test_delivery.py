@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from typing import Any
 
 import pytest
 
 from nearfield import Context, Sink, Source, StreamFunction
+from nearfield.frame import Priority
 from nearfield.frame.dead_letter import read_dead_letter
 from nearfield.transport import Address, StateDirectory, ensure_server_certificate
 from nearfield.zipper import GroupPolicy, StuckInstance, Zipper, ZipperSettings
 
-PICTURE, RESULT, LETTER = 0x10, 0x11, 0x12
+PICTURE, RESULT, LETTER, OTHER = 0x10, 0x11, 0x12, 0x13
 TAGS = frozenset({PICTURE})
 Eventually = Callable[..., None]
 
@@ -28,14 +29,14 @@ class Line:
         self.stack = stack
         self.stuck: list[StuckInstance] = []
 
-    def start(self, **policy: Any) -> None:
+    def start(self, tags: frozenset[int] = TAGS, also: Sequence[GroupPolicy] = (), **policy: Any) -> None:
         self.zipper = Zipper(
             ZipperSettings(
                 name="line-1",
                 namespace="default",
                 listen=[Address("127.0.0.1", self.port)],
                 identity=ensure_server_certificate(StateDirectory.from_environment(), ["127.0.0.1"]),
-                policies=[GroupPolicy("f", TAGS, **policy)],
+                policies=[GroupPolicy("f", tags, **policy), *also],
                 on_stuck=self.stuck.append,
             )
         )
@@ -46,8 +47,8 @@ class Line:
     def address(self) -> str:
         return f"127.0.0.1:{self.port}"
 
-    def function(self, handler: Any, **options: Any) -> StreamFunction:
-        return self.stack.enter_context(StreamFunction("f", self.address, handler=handler, **options))
+    def function(self, handler: Any, name: str = "f", **options: Any) -> StreamFunction:
+        return self.stack.enter_context(StreamFunction(name, self.address, handler=handler, **options))
 
     def source(self, name: str = "cam", **options: Any) -> Source:
         options = {"tag": PICTURE, "mode": "complete"} | options
@@ -160,6 +161,46 @@ def test_frames_of_each_source_are_handled_in_order_by_several_instances(line: L
         assert sequences == list(range(50))
 
 
+@pytest.mark.parametrize("priority", ["high", "low"])
+@pytest.mark.parametrize("sizes", [(50, 50), (50, 50_000)], ids=["small frames in bundles", "large between small ones"])
+def test_frames_of_a_source_are_handled_in_order_whatever_their_tags(
+    line: Line, sizes: tuple[int, int], priority: Priority
+) -> None:
+    tags = (PICTURE, OTHER)
+    line.start(frozenset(tags), mode="complete", order="source")
+    handled: list[int] = []
+    for _ in range(2):
+        line.function(lambda context: handled.append(context.sequence), credits=32)
+    source = line.source(priority=priority)
+    for number in range(600):
+        source.send(bytes(sizes[number % 2]), tag=tags[number % 2])
+    assert source.flush(30)
+    assert handled == list(range(600))
+
+
+def test_results_with_several_tags_are_handled_in_order_though_reports_overtake_them(
+    line: Line, eventually: Eventually
+) -> None:
+    g = GroupPolicy("g", frozenset({RESULT, OTHER}), "complete", order="source")
+    line.start(mode="complete", order="source", also=[g])
+    handled: list[tuple[int, int]] = []
+
+    def emit(context: Context) -> None:
+        for number in range(3):
+            context.emit((RESULT, OTHER)[number % 2], bytes(1 + 20_000 * (context.sequence % 2)))
+
+    for _ in range(2):
+        line.function(emit, credits=4)
+    line.function(lambda context: handled.append((context.sequence, context.header.part)), name="g", credits=32)
+    source = line.source()
+    for _ in range(300):
+        source.send(b"")
+    # All are reported done by then, and not all of their results need have come in.
+    assert source.flush(30)
+    eventually(lambda: len(handled) >= 900, timeout_s=30)
+    assert handled == [(sequence, part) for sequence in range(300) for part in range(3)]
+
+
 def test_frame_that_is_worthless_before_its_turn_is_not_handled(line: Line, eventually: Eventually) -> None:
     line.start(mode="complete")
     gate = Gate(b"first")
@@ -189,6 +230,8 @@ def test_functions_come_and_go_on_a_running_zipper(line: Line, eventually: Event
     source.send(b"for g", tag=RESULT)
     source.send(b"for f")
     eventually(lambda: handled == [b"for g"])
+    # The two have different tags, and so no order: what came after the removal would wait for the function's return.
+    eventually(lambda: line.group()["queued"] == 1)
     assert line.zipper.remove_function("f")
     assert not line.zipper.remove_function("f")
     assert source.flush(30), "what a removed function had is released"

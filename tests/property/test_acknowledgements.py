@@ -16,7 +16,7 @@ from nearfield.clock import ManualClock
 from nearfield.frame import Header
 from nearfield.frame.control import MAX_WINDOW
 from nearfield.frame.ranges import Range
-from nearfield.source.window import RESEND_AFTER_MAX_NS, Outgoing, Window
+from nearfield.source.window import RESEND_AFTER_MAX_NS, OutgoingFrame, Window
 from nearfield.zipper.streams import LINGER_NS, Streams
 
 PICK = st.integers(0, 1_000)
@@ -37,7 +37,7 @@ class LineMachine(RuleBasedStateMachine):
         self.streams = Streams()
         self.finished: set[int] = set()
 
-    def _send(self, frames: list[Outgoing]) -> None:
+    def _send(self, frames: list[OutgoingFrame]) -> None:
         self.frames += [frame.header.sequence for frame in frames]
 
     @property
@@ -53,7 +53,7 @@ class LineMachine(RuleBasedStateMachine):
         for _ in range(count):
             if not self.window.has_room:
                 return
-            frame = Outgoing(Header(1, 1, self.sequence, 0, 0), b"x" * (self.sequence % 7))
+            frame = OutgoingFrame(Header(1, 1, self.sequence, 0, 0), b"x" * (self.sequence % 7))
             self.window.add(frame, self.clock.monotonic_ns())
             self.numbers.add(self.sequence)
             self._send([frame])

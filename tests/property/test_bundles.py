@@ -11,10 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nearfield.errors import RemoteProtocolError
+from nearfield.frame import keys
 from nearfield.frame.bundle import (
     MAX_BUNDLE_BYTES,
     MAX_MEMBER_BYTES,
     MAX_MESSAGES,
+    by_key,
     decode_bundle,
     encode_bundle,
     in_bundles,
@@ -102,3 +104,22 @@ def test_parts_hold_so_many_messages_at_most() -> None:
 def test_bundle_that_is_none_is_refused_by_name(attachment: bytes, message: str) -> None:
     with pytest.raises(RemoteProtocolError, match=f"^bundle: .*{message}"):
         decode_bundle(b"abc", attachment)
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.sampled_from(["cam-1", "cam-2"])), max_size=30), st.booleans())
+def test_gathering_by_key_keeps_each_message_and_the_order_that_is_asked_for(
+    frames: list[tuple[int, str]], in_order: bool
+) -> None:
+    messages = [(keys.frame("default", tag, "z", origin), number) for number, (tag, origin) in enumerate(frames)]
+    gathered = by_key(messages, in_order=in_order)
+    came = [(key, number) for key, together in gathered for number in together]
+    assert sorted(came) == sorted(messages)
+    for key in {key for key, _ in messages}:
+        assert [each for each in came if each[0] == key] == [each for each in messages if each[0] == key]
+        runs = sum(each == key for each, _ in gathered)
+        neighbours = [each for each, _ in messages if keys.origin_in(each) == keys.origin_in(key)]
+        assert runs == (sum(each == key for each, _ in itertools.groupby(neighbours)) if in_order else 1)
+    if in_order:
+        for origin in ("cam-1", "cam-2"):
+            of_origin = [number for key, number in came if keys.origin_in(key) == origin]
+            assert of_origin == sorted(of_origin)

@@ -22,6 +22,13 @@ def test_frame_key_is_read_back_as_it_was_written(namespace: str, tag: int, zipp
     assert keys.parse_frame_key(str(key)) == key
     assert key.is_emitted == (by != keys.SOURCE)
     assert keys.origin_in(str(key)) == origin
+    assert keys.tag_in(str(key)) == str(tag)
+
+
+@given(st.text(max_size=40) | st.lists(SEGMENTS, max_size=8).map("/".join))
+def test_any_text_may_be_asked_for_tag_and_origin(text: str) -> None:
+    assert keys.tag_in(text) in ["", *text.split("/")]
+    assert keys.origin_in(text) in ["", *text.split("/")]
 
 
 @given(NAMES, NAMES)

@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from nearfield.clock import ManualClock
 from nearfield.frame import Header
 from nearfield.frame.ranges import RangeSet
-from nearfield.source.window import RESEND_AFTER_MAX_NS, RESEND_AFTER_NS, Outgoing, Window
+from nearfield.source.window import RESEND_AFTER_MAX_NS, RESEND_AFTER_NS, OutgoingFrame, Window
 
 SEQUENCES = st.lists(st.integers(0, 30), max_size=5)
 
@@ -42,7 +42,7 @@ class WindowMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.window.has_room)
     @rule(tag=st.sampled_from([1, 2]))
     def add(self, tag: int) -> None:
-        frame = Outgoing(Header(tag, 1, self.sequence, 0, 0), bytes(size_of(self.sequence)))
+        frame = OutgoingFrame(Header(tag, 1, self.sequence, 0, 0), bytes(size_of(self.sequence)))
         self.window.add(frame, self.now_ns)
         self.held[self.sequence] = (tag, self.now_ns, RESEND_AFTER_NS)
         self.sequence += 1
@@ -92,7 +92,7 @@ class WindowMachine(RuleBasedStateMachine):
         assert self.window.has_room == (len(self.held) < self.window.capacity and fits)
 
     @staticmethod
-    def numbers(frames: list[Outgoing]) -> list[int]:
+    def numbers(frames: list[OutgoingFrame]) -> list[int]:
         return [frame.header.sequence for frame in frames]
 
 

@@ -23,6 +23,7 @@ from collections.abc import Iterable, Iterator, Sequence, Sized
 from typing import TypeVar
 
 from nearfield.errors import RemoteProtocolError
+from nearfield.frame import keys
 
 MAGIC = b"NB"
 BUNDLE_VERSION = 1
@@ -35,6 +36,7 @@ MAX_BUNDLE_BYTES = 48 * 1_024
 _HEAD = struct.Struct("<2sBBI")
 
 PayloadType = TypeVar("PayloadType", bound=Sized)
+MessageType = TypeVar("MessageType")
 
 
 def in_bundles(messages: Sequence[tuple[PayloadType, bytes]]) -> Iterator[Sequence[tuple[PayloadType, bytes]]]:
@@ -53,6 +55,24 @@ def in_bundles(messages: Sequence[tuple[PayloadType, bytes]]) -> Iterator[Sequen
             size += own
     if begin < len(messages):
         yield messages[begin:]
+
+
+def by_key(messages: Iterable[tuple[str, MessageType]], *, in_order: bool) -> list[tuple[str, list[MessageType]]]:
+    """Gather messages, each with its frame key, that may travel together. Keeps the order under each key.
+
+    Args:
+        in_order: keeps the order of frames of one origin under different keys too: only neighbours travel together.
+    """
+    gathered: list[tuple[str, list[MessageType]]] = []
+    latest: dict[str, tuple[str, list[MessageType]]] = {}
+    for key, message in messages:
+        line = keys.origin_in(key) if in_order else key
+        run = latest.get(line)
+        if run is None or run[0] != key:
+            run = latest[line] = (key, [])
+            gathered.append(run)
+        run[1].append(message)
+    return gathered
 
 
 def encode_bundle(payloads: Sequence[bytes], attachments: Sequence[bytes]) -> tuple[bytes, bytes]:

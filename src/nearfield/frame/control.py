@@ -28,6 +28,8 @@ class Hello(msgspec.Struct, frozen=True, kw_only=True):
             again what was not released.
         observed: tags that some group at this zipper observes. Frames with these tags are acknowledged.
         version: of the software, for people.
+        ordered: frames of one origin must arrive in the order in which they were made even where their tags differ:
+            those with one tag do not leave together before an earlier one with another tag.
     """
 
     protocol: int
@@ -35,6 +37,7 @@ class Hello(msgspec.Struct, frozen=True, kw_only=True):
     epoch: int
     observed: list[int]
     version: str = ""
+    ordered: bool = False
 
 
 class Granted(msgspec.Struct, frozen=True, kw_only=True):

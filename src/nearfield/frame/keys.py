@@ -92,13 +92,23 @@ def frame(namespace: str, tag: int, zipper: str, origin: str, by: str = SOURCE) 
 
 
 def origin_in(key: str) -> str:
-    """Whose frames travel under a frame's key, which is not checked."""
-    return key.rsplit("/", 2)[-2]
+    """Whose frames travel under a frame's key, which is not checked; empty: it does not say."""
+    return ["", *key.rsplit("/", 2)][-2]
+
+
+def tag_in(key: str) -> str:
+    """The tag in a frame's key, which is not checked; empty: it holds none."""
+    return "".join(key.split("/", 4)[3:4])
 
 
 def frames_of_tag(namespace: str, tag: int, zipper: str = "*") -> str:
     """Subscription to one tag, entering at one zipper or anywhere."""
     return f"{ROOT}/{namespace}/frames/{tag}/{zipper}/*/*"
+
+
+def frames_entering(namespace: str, zipper: str) -> str:
+    """Subscription to every tag, entering at one zipper."""
+    return f"{ROOT}/{namespace}/frames/*/{zipper}/*/*"
 
 
 def frames_of_origin(namespace: str, origin: str) -> str:

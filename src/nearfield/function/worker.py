@@ -44,8 +44,8 @@ from nearfield.function.context import Context, Emission
 from nearfield.function.emission import EmissionGate, EmissionRules
 from nearfield.function.handled import Arrived, Handled, failure_reason
 from nearfield.function.handler import Handler
-from nearfield.function.outgoing import Outgoing
 from nearfield.function.progress import Progress
+from nearfield.function.result_buffer import ResultBuffer
 from nearfield.queues import Mailbox, QueueClosed
 from nearfield.telemetry import RepeatedWarning
 from nearfield.transport import FRAME_LANES, REPORT_LANES, Connection, Handle, Message, Payload
@@ -124,7 +124,7 @@ class Worker:
         # Interruptions of the connection before the latest request to join.
         self._joined_after = 0
         self._progress = Progress(self.instance)
-        self._outgoing = Outgoing(self._most_credits)
+        self._buffer = ResultBuffer(self._most_credits)
         # Held while results and reports are collected and sent, so that no report overtakes its results.
         self._sending = threading.Lock()
         self._mailbox: Mailbox[Arrived] = Mailbox(MAX_CREDITS)
@@ -169,7 +169,7 @@ class Worker:
         finally:
             self._stopping.set()
             with self._sending:
-                if self._outgoing.has_news:
+                if self._buffer.has_news:
                     self._send(full=False)
             self._finished.set()
             reporter.join(timeout=2 * JOIN_TIMEOUT_S)
@@ -315,7 +315,7 @@ class Worker:
         with self._sending:
             self._send_results()
             self._has_forgotten()
-            self._outgoing.reported()
+            self._buffer.reported()
             report = self._progress.report(self._clock.monotonic_ns(), full=True)
         key = keys.leave(connection.namespace, connection.zipper, self.settings.function)
         try:
@@ -360,9 +360,9 @@ class Worker:
         with self._sending:
             self._settle(handled)
             is_last = len(self._mailbox) == 0
-            if self._outgoing.finish(handled.handler_ns, handled.ended_ns, is_last=is_last):
+            if self._buffer.finish(handled.handler_ns, handled.ended_ns, is_last=is_last):
                 self._send(full=False)
-            elif self._outgoing.is_full:
+            elif self._buffer.is_full:
                 self._send_results()
         context, delivery = handled.context, handled.arrived.delivery
         if self._on_frame is not None and context is not None:
@@ -405,7 +405,7 @@ class Worker:
             )
             origin = emission.to or delivery.origin
             key = keys.frame(connection.namespace, emission.tag, connection.zipper, origin, self.settings.function)
-            self._outgoing.add(key, emission.payload, header.encode())
+            self._buffer.add(key, emission.payload, header.encode())
             self._emitted += 1
 
     def _finish(self, delivery: DeliveryHeader, status: Status, reason: str, handler_ns: int) -> None:
@@ -423,7 +423,7 @@ class Worker:
         self._send_results()
         if self._has_forgotten():
             return
-        self._outgoing.reported()
+        self._buffer.reported()
         report = self._progress.report(self._clock.monotonic_ns(), full=full)
         try:
             key = keys.reports(connection.namespace, connection.zipper, self._qualified)
@@ -444,16 +444,17 @@ class Worker:
         """
         if not self._is_interrupted:
             return False
-        self._outgoing.take()
-        self._outgoing.reported()
+        self._buffer.take()
+        self._buffer.reported()
         self._progress.rejoin(0)
         self._must_join.set()
         return True
 
     def _send_results(self) -> None:
         try:
-            for key, results in self._outgoing.take().items():
-                self._connection.session.publish_all(key, results, lane=self._frame_lane)
+            connection = self._connection
+            for key, results in self._buffer.take(in_order=connection.state.ordered):
+                connection.session.publish_all(key, results, lane=self._frame_lane)
         except TransportError:
             if not self._stopping.is_set():
                 raise

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nearfield.frame.bundle import MAX_MEMBER_BYTES
-from nearfield.source.window import Outgoing
+from nearfield.source.window import OutgoingFrame
 
 # The time between two messages from one source, at least, while frames are small and come faster than that.
 SPACING_NS = 500_000
@@ -17,7 +17,7 @@ class Linger:
     """Frames that wait for company."""
 
     def __init__(self) -> None:
-        self._frames: list[Outgoing] = []
+        self._frames: list[OutgoingFrame] = []
         self._bytes = 0
         self._left_ns = 0
         self.due_ns = 0
@@ -25,7 +25,7 @@ class Linger:
     def __len__(self) -> int:
         return len(self._frames)
 
-    def add(self, frame: Outgoing, under_way: int, now_ns: int) -> bool:
+    def add(self, frame: OutgoingFrame, under_way: int, now_ns: int) -> bool:
         """One more frame. True: all are to leave now.
 
         Args:
@@ -43,7 +43,7 @@ class Linger:
             self.due_ns = now_ns + LINGER_NS if under_way else self._left_ns + SPACING_NS
         return now_ns >= self.due_ns
 
-    def take(self, now_ns: int) -> list[Outgoing]:
+    def take(self, now_ns: int) -> list[OutgoingFrame]:
         """They leave: all that wait, in order."""
         frames, self._frames = self._frames, []
         self._bytes = 0

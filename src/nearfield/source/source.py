@@ -24,13 +24,14 @@ from nearfield.frame import (
     keys,
     parse_tag,
 )
+from nearfield.frame.bundle import by_key
 from nearfield.frame.control import MAX_WINDOW, Ack, Hello, decode
 from nearfield.frame.header import MAX_COUNT, later
 from nearfield.source.allowance import Allowance, Fence
 from nearfield.source.linger import Linger
 from nearfield.source.results import Results
 from nearfield.source.statistics import SourceStatistics
-from nearfield.source.window import RESEND_AFTER_NS, Outgoing, Window
+from nearfield.source.window import RESEND_AFTER_NS, OutgoingFrame, Window
 from nearfield.transport import DEFAULT_ZIPPER, FRAME_LANES, Connection, Payload, as_connection
 
 _log = logging.getLogger(__name__)
@@ -110,11 +111,11 @@ class Source:
         self._keeper_lingers = False
         # While the keeper sends frames that waited, newer ones must not overtake them.
         self._keeper_sends = False
-        self._waiting: dict[int, Outgoing] = {}
+        self._waiting: dict[int, OutgoingFrame] = {}
         self._linger = Linger()  # in `complete`
         # Taken before `_lock`, never while that is held.
         self._publishing = threading.Lock()
-        self._resend: list[Outgoing] = []
+        self._resend: list[OutgoingFrame] = []
         self._next_sequence = 0
         self._closed = False
         self._offered = self._sent = self._released = self._replaced = self._unacknowledged = self._resent = 0
@@ -190,7 +191,7 @@ class Source:
                 sender=self._sender,
             )
             self._next_sequence += 1
-            frame = Outgoing(header, payload, offered_ns)
+            frame = OutgoingFrame(header, payload, offered_ns)
             if self.mode == "live" and (self._waiting or self._keeper_sends or not self._has_room(frame)):
                 self._replaced += number in self._waiting
                 self._waiting[number] = frame
@@ -327,13 +328,13 @@ class Source:
             self._room.wait(remaining)
             self._check_open()
 
-    def _has_room(self, frame: Outgoing) -> bool:
+    def _has_room(self, frame: OutgoingFrame) -> bool:
         if frame.header.tag in self._observed and not self._window.has_room:
             return False
         on_way = self._window.bytes + self._fence.bytes
         return not self._adapts or not on_way or on_way + len(frame.payload) <= self._allowance.bytes
 
-    def _depart(self, frame: Outgoing) -> None:
+    def _depart(self, frame: OutgoingFrame) -> None:
         self._sent += 1
         tag = frame.header.tag
         frame.count = self._counts[tag] = self._counts.get(tag, 0) % MAX_COUNT + 1
@@ -342,7 +343,7 @@ class Source:
         elif self._adapts:
             self._fence.add(len(frame.payload))
 
-    def _sendable_waiting(self) -> Outgoing | None:
+    def _sendable_waiting(self) -> OutgoingFrame | None:
         return next((frame for frame in self._waiting.values() if self._has_room(frame)), None)
 
     def _has_work(self) -> bool:
@@ -368,7 +369,7 @@ class Source:
             return UPKEEP_S
         return min(UPKEEP_S, max(0.0, (self._linger.due_ns - self._clock.monotonic_ns()) / 1e9))
 
-    def _due(self) -> list[Outgoing]:
+    def _due(self) -> list[OutgoingFrame]:
         """What the keeper is to send now."""
         now_ns = self._clock.monotonic_ns()
         if self.mode == "complete":
@@ -384,6 +385,7 @@ class Source:
             del self._waiting[frame.header.tag]
             self._depart(frame)
             due.append(frame)
+        due.sort(key=lambda frame: frame.header.sequence)
         self._keeper_sends = bool(due)
         if given_up or due:
             self._room.notify_all()
@@ -405,19 +407,19 @@ class Source:
         except TransportError as error:
             _log.warning("source `%s`: %s", self.name, error)
 
-    def _publish(self, frames: Sequence[Outgoing]) -> None:
+    def _publish(self, frames: Sequence[OutgoingFrame]) -> None:
         connection = self._connection
         now_ns = self._clock.monotonic_ns()
-        by_key: dict[str, list[tuple[bytes | Payload, bytes]]] = {}
+        messages: list[tuple[str, tuple[bytes | Payload, bytes]]] = []
         for frame in frames:
             header = frame.header
             # The frame may have waited here, and zippers take the time between capture and sending for its age. The
             # wait is measured by itself, since the wall clock may have been set meanwhile.
             attachment = header.encode(later(header.sent_ns, now_ns - frame.offered_ns), frame.count)
             key = keys.frame(connection.namespace, header.tag, connection.zipper, self.name)
-            by_key.setdefault(key, []).append((frame.payload, attachment))
-        for key, messages in by_key.items():
-            connection.session.publish_all(key, messages, lane=self._lane)
+            messages.append((key, (frame.payload, attachment)))
+        for key, together in by_key(messages, in_order=connection.state.ordered):
+            connection.session.publish_all(key, together, lane=self._lane)
 
     def _ask_whether_through(self) -> None:
         if not self._adapts:

@@ -15,7 +15,7 @@ RESEND_AFTER_MAX_NS = 8_000_000_000
 
 
 @dataclass(slots=True)
-class Outgoing:
+class OutgoingFrame:
     """A frame that the source keeps until it is released.
 
     Attributes:
@@ -31,7 +31,7 @@ class Outgoing:
 
 @dataclass(slots=True)
 class _Sent:
-    frame: Outgoing
+    frame: OutgoingFrame
     sent_ns: int
     resend_after_ns: int
 
@@ -60,7 +60,7 @@ class Window:
             return False
         return len(self._sent) < self.capacity
 
-    def add(self, frame: Outgoing, now_ns: int) -> None:
+    def add(self, frame: OutgoingFrame, now_ns: int) -> None:
         self._sent[frame.header.sequence] = _Sent(frame, now_ns, RESEND_AFTER_NS)
         self.bytes += len(frame.payload)
 
@@ -77,13 +77,13 @@ class Window:
         """Forget all. Returns how many there were."""
         return len(self._forget(list(self._sent)))
 
-    def all(self, now_ns: int) -> list[Outgoing]:
+    def all(self, now_ns: int) -> list[OutgoingFrame]:
         """Every frame, to be sent once more, as to a zipper that restarted."""
         for sent in self._sent.values():
             sent.sent_ns, sent.resend_after_ns = now_ns, RESEND_AFTER_NS
         return [sent.frame for sent in self._sent.values()]
 
-    def overdue(self, now_ns: int) -> list[Outgoing]:
+    def overdue(self, now_ns: int) -> list[OutgoingFrame]:
         """Frames to send again because no acknowledgement came; each waits twice as long the next time."""
         due = []
         for sent in self._sent.values():

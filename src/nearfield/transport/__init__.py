@@ -22,6 +22,7 @@ from nearfield.transport.registry import (
 from nearfield.transport.session import (
     FRAME_LANES,
     REPORT_LANES,
+    BundleCallback,
     Handle,
     Lane,
     Message,
@@ -44,6 +45,7 @@ __all__ = [
     "ROLES",
     "Access",
     "Address",
+    "BundleCallback",
     "Connection",
     "Credentials",
     "Handle",

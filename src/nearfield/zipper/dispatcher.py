@@ -96,6 +96,11 @@ class Dispatcher(Generic[PayloadType]):
         """Tags that some group observes, ascending."""
         return sorted(self._groups.routes)
 
+    @property
+    def orders_tags(self) -> bool:
+        """Whether frames of a source are to be offered in order even where their tags differ."""
+        return self._groups.orders_tags
+
     def tags_of(self, function: str) -> list[int]:
         """Tags that a group observes, ascending."""
         return sorted(self._groups[function].observe)

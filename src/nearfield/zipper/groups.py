@@ -73,6 +73,11 @@ class Groups(Generic[PayloadType]):
             oldest = next(name for name in self.past if name != OTHERS)
             self.past.setdefault(OTHERS, GroupLedger()).absorb(self.past.pop(oldest))
 
+    @property
+    def orders_tags(self) -> bool:
+        """Whether the order of frames with different tags matters to one of them, or may once its tags are known."""
+        return any(group.policy.order == "source" and len(group.observe) != 1 for group in self)
+
     def index(self) -> None:
         """Bring `routes` up to date."""
         observers: dict[int, list[Group[PayloadType]]] = {}

@@ -35,6 +35,7 @@ from nearfield.transport import Handle, Lane, Message, Payload, Reply, Session
 from nearfield.version import __version__
 from nearfield.zipper.dispatcher import Dispatcher
 from nearfield.zipper.entitlements import Entitlements
+from nearfield.zipper.entrance import Entrance
 from nearfield.zipper.inbox import Inbox
 from nearfield.zipper.losses import LossReporter
 from nearfield.zipper.mesh import Mesh
@@ -84,7 +85,7 @@ class Namespace:
         self._entitlements = Entitlements(None)
         self._warn = RepeatedWarning(_log)
         self._losses = LossReporter()
-        self._frame_handles: dict[int, Handle] = {}
+        self._entrance: Entrance | None = None
         self._handles: list[Handle] = []
         self._session: Session | None = None
         self._mesh: Mesh | None = None
@@ -117,6 +118,7 @@ class Namespace:
             name=s.name,
             epoch=self._epoch,
         )
+        self._entrance = Entrance(session, name, s.name, self._on_frames)
         self._refresh_observed(session)
         self._handles = [
             session.answer(lambda own_id: keys.hello(name, own_id), lambda _, __, reply: reply(self._hello)),
@@ -371,13 +373,9 @@ class Namespace:
 
     def _refresh_observed(self, session: Session) -> None:
         self._routes_version = self._dispatcher.routes_version
-        observed = self._dispatcher.observed
-        for tag in self._frame_handles.keys() - set(observed):
-            self._frame_handles.pop(tag).close()
-        for tag in observed:
-            if tag not in self._frame_handles:
-                key = keys.frames_of_tag(self.name, tag, self._settings.name)
-                self._frame_handles[tag] = session.subscribe_all(key, self._on_frames)
+        observed, is_ordered = self._dispatcher.observed, self._dispatcher.orders_tags
+        assert self._entrance is not None
+        self._entrance.open_for(observed, in_order=is_ordered)
         hello = encode(
             Hello(
                 protocol=PROTOCOL_VERSION,
@@ -385,6 +383,7 @@ class Namespace:
                 epoch=self._epoch,
                 observed=observed,
                 version=__version__,
+                ordered=is_ordered,
             )
         )
         if hello != self._hello:

@@ -750,6 +750,17 @@ def test_results_of_quick_frames_leave_together_and_with_one_report(
     assert_results_are_ahead_of_reports(bench)
 
 
+def test_results_with_several_tags_leave_in_order_where_the_zipper_wants_that(
+    opened: OpenBench, eventually: Eventually, no_heartbeats: None
+) -> None:
+    bench = opened().start()
+    bench.zipper.say([TAG], EPOCH, ordered=True)
+    bench.deliver_together(1, [b"a", b"b"])
+    eventually(lambda: len(bench.done()) == 2)
+    assert bench.session.together == [(RESULTS, 1), (RESULTS.replace("17", "18"), 1)] * 2
+    assert_results_are_ahead_of_reports(bench)
+
+
 def test_results_of_slow_frames_leave_one_by_one(
     opened: OpenBench, eventually: Eventually, no_heartbeats: None
 ) -> None:

@@ -7,13 +7,13 @@ import pytest
 from nearfield.frame import Header
 from nearfield.frame.bundle import MAX_MEMBER_BYTES
 from nearfield.source.linger import LINGER_NS, MAX_BYTES, MAX_FRAMES, SPACING_NS, Linger
-from nearfield.source.window import Outgoing
+from nearfield.source.window import OutgoingFrame
 
 NOW_NS = 10**9
 
 
-def frame(sequence: int = 0, size: int = 0) -> Outgoing:
-    return Outgoing(Header(1, 1, sequence, 0, 0), bytes(size))
+def frame(sequence: int = 0, size: int = 0) -> OutgoingFrame:
+    return OutgoingFrame(Header(1, 1, sequence, 0, 0), bytes(size))
 
 
 def left_at(now_ns: int) -> Linger:

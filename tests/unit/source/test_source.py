@@ -20,7 +20,7 @@ from nearfield.source.results import RESULTS_QUEUE
 from nearfield.transport import Lane
 from tests.doubles import MemoryZipper
 
-TAG, FREE_TAG = 0x10, 0x20
+TAG, FREE_TAG, OTHER_TAG = 0x10, 0x20, 0x30
 Eventually = Callable[..., None]
 
 
@@ -160,6 +160,19 @@ def test_each_tag_keeps_its_own_newest_frame(opened: OpenBench, eventually: Even
     bench.acknowledge(3)
     eventually(lambda: bench.sent == [0, 3, 4], "the newest of the other tag")
     assert bench.source.statistics().replaced == 2
+
+
+def test_frames_of_two_tags_that_waited_leave_in_the_order_in_which_they_came(
+    opened: OpenBench, eventually: Eventually
+) -> None:
+    bench = opened(window=2)
+    bench.zipper.say([TAG, OTHER_TAG], epoch=5)
+    for tag in (TAG, TAG, TAG, OTHER_TAG, TAG):
+        bench.source.send(b"", tag=tag)
+    assert bench.sent == [0, 1]
+    bench.acknowledge(0, 1)
+    eventually(lambda: len(bench.sent) == 4)
+    assert bench.sent == [0, 1, 3, 4], "though the tag of the last one waited longest"
 
 
 def test_two_large_frames_are_on_their_way_while_the_line_is_quick_and_one_when_they_queue(
@@ -417,6 +430,26 @@ def test_frames_that_wait_for_company_leave_in_time_though_the_program_sends_not
     bench.clock.advance(0.0001)
     eventually(lambda: bench.sent == list(range(10)), "the others, after 2 ms")
     assert bench.session.together[-1] == ("nearfield/default/frames/16/line-1/cam/-", 2)
+
+
+@pytest.mark.parametrize(
+    ("ordered", "messages"),
+    [(False, [(TAG, 3), (OTHER_TAG, 2)]), (True, [(TAG, 1), (OTHER_TAG, 2), (TAG, 2)])],
+)
+def test_frames_of_several_tags_leave_together_unless_the_zipper_wants_their_order(
+    opened: OpenBench, ordered: bool, messages: list[tuple[int, int]]
+) -> None:
+    bench = opened(mode="complete")
+    bench.zipper.say([TAG, OTHER_TAG], epoch=5, ordered=ordered)
+    for _ in range(20):
+        bench.source.send(b"")
+    before = len(bench.session.together)
+    for tag in (TAG, OTHER_TAG, OTHER_TAG, TAG, TAG):
+        bench.source.send(b"", tag=tag)
+    bench.source.wait_for_room(0)
+    assert bench.session.together[before:] == [
+        (keys.frame("default", tag, "line-1", "cam"), count) for tag, count in messages
+    ]
 
 
 def test_frames_leave_half_a_millisecond_apart_at_least_when_nothing_is_under_way(

@@ -1012,3 +1012,17 @@ def test_processes_of_a_function_are_those_that_take_frames() -> None:
     leaves(node, "a1", 1)
     assert node.dispatcher.pids_of("audit") == {2}
     assert node.dispatcher.pids_of("nobody") == set()
+
+
+@pytest.mark.parametrize(
+    ("order", "tags", "orders_tags"),
+    [("none", {1, 2}, False), ("source", {1, 2}, True), ("source", {1}, False), ("source", set(), True)],
+    ids=["no order", "two tags", "one tag", "tags not known yet"],
+)
+def test_order_between_tags_matters_where_a_function_that_wants_order_observes_several(
+    order: Any, tags: set[int], orders_tags: bool
+) -> None:
+    node = Node(COMPLETE, GroupPolicy("f", frozenset(tags), order=order))
+    assert node.dispatcher.orders_tags == orders_tags
+    node.dispatcher.remove_group("f")
+    assert not node.dispatcher.orders_tags

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nearfield.frame.bundle import MAX_BUNDLE_BYTES
+from nearfield.frame.bundle import MAX_BUNDLE_BYTES, by_key
 from nearfield.transport import Payload
 
 # Results of a function that takes longer than this wait for no others.
@@ -11,8 +11,12 @@ QUICK_NS = 200_000
 LINGER_NS = 2_000_000
 
 
-class Outgoing:
-    """Results that wait, by key. Pure; the caller locks.
+Message = tuple[bytes | Payload, bytes]
+"""Payload and header of one result."""
+
+
+class ResultBuffer:
+    """Results that wait. Pure; the caller locks.
 
     Args:
         credits: frames that the zipper hands out before the first is reported.
@@ -23,11 +27,11 @@ class Outgoing:
         self._frames = 0
         self._bytes = 0
         self._since_ns = 0
-        self._results: dict[str, list[tuple[bytes | Payload, bytes]]] = {}
+        self._results: list[tuple[str, Message]] = []
 
     def add(self, key: str, payload: bytes, header: bytes) -> None:
         """One result."""
-        self._results.setdefault(key, []).append((payload, header))
+        self._results.append((key, (payload, header)))
         self._bytes += len(payload)
 
     def finish(self, handler_ns: int, now_ns: int, *, is_last: bool) -> bool:
@@ -53,11 +57,15 @@ class Outgoing:
         """Whether the results should be sent, though not yet the report on them: more would not fit into a bundle."""
         return self._bytes > MAX_BUNDLE_BYTES
 
-    def take(self) -> dict[str, list[tuple[bytes | Payload, bytes]]]:
-        """All that waits: by key, payload and header each, in order."""
-        results, self._results = self._results, {}
+    def take(self, *, in_order: bool = False) -> list[tuple[str, list[Message]]]:
+        """All that waits: key, and payload and header of each result, in order.
+
+        Args:
+            in_order: results of one source keep their order under different keys too.
+        """
+        results, self._results = self._results, []
         self._bytes = 0
-        return results
+        return by_key(results, in_order=in_order)
 
     def reported(self) -> None:
         """All frames that are done were reported."""
