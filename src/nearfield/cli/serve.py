@@ -88,17 +88,21 @@ def serve(
     reader = _Reader(config, host, port)
     version = reader.read()
     workflow = version.workflow
-    address = Address(workflow.host, workflow.port)
-    check_listenable(address)
+    ports = dict.fromkeys(port for port in (workflow.port, workflow.second_port) if port is not None)
+    addresses = [Address(workflow.host, port) for port in ports]
+    address = addresses[0]
+    for each in addresses:
+        check_listenable(each)
     state = StateDirectory.from_environment()
     configured = _configured_identity(workflow)
     identity = configured or ensure_server_certificate(state, [address.host])
     stuck: SimpleQueue[StuckInstance] = SimpleQueue()
+    listeners: SimpleQueue[tuple[str, bool]] = SimpleQueue()
     zipper = Zipper(
         ZipperSettings(
             name=name_from(workflow.name),
             namespace=workflow.namespace,
-            listen=[address],
+            listen=addresses,
             identity=dataclasses.replace(identity, access=access_of(workflow, state)),
             policies=[policy_of(function) for function in workflow.functions],
             peers=[parse_address(peer) for peer in workflow.peers],
@@ -107,11 +111,12 @@ def serve(
             queue_bytes=workflow.limits.queue_bytes,
             rate_limit=RateLimit(workflow.limits.source_frames_per_s, workflow.limits.source_bytes_per_s),
             on_stuck=stuck.put,
+            on_listener=lambda name, answers: listeners.put((name, answers)),
         )
     )
     stopping = Stopping()
     supervisor = Supervisor()
-    reach = Address(_ANY_ADDRESS.get(address.host, address.host), address.port)
+    reach = [Address(_ANY_ADDRESS.get(each.host, each.host), each.port) for each in addresses]
     token_file = local_token_path(state) if workflow.auth.type == "token" else None
     deployment = Deployment(
         zipper, supervisor, version, where=str(config), reach=reach, identity=configured, token_file=token_file
@@ -130,6 +135,8 @@ def serve(
             polls += 1
             while not stuck.empty():
                 supervisor.kill(stuck.get().pid)
+            while not listeners.empty():
+                _tell_listener(*listeners.get(), json=json)
             if watch and polls % LOOK_POLLS == 0 and reader.files.look():
                 reloader.request(ReloadRequest())
             reloader.poll()
@@ -217,6 +224,11 @@ def _tell(event: Event, *, json: bool) -> None:
         say_json(event)
 
 
+def _tell_listener(name: str, answers: bool, *, json: bool) -> None:
+    if json:  # else the log says it
+        say_json({"event": "listener", "listener": name, "answers": answers})
+
+
 def _ledger(zipper: Zipper) -> dict[str, Any]:
     try:
         return zipper.ledger(timeout_s=0.5)
@@ -268,7 +280,8 @@ def _announce(workflow: Workflow, address: Address, zipper: Zipper, *, json: boo
         functions = [function.name for function in workflow.functions]
         say_json({"event": "ready", "zipper": name, "address": str(address), "functions": functions})
         return
-    say(f"zipper `{name}` is listening on {address} (QUIC, TLS 1.3)")
+    ports = "" if workflow.second_port is None else f" and port {workflow.second_port}"
+    say(f"zipper `{name}` is listening on {address}{ports} (QUIC, TLS 1.3)")
     for function in workflow.functions:
         tags = ", ".join(map(format_tag, function.observe)) or "the tags it asks for"
         start = f"starting {function.instances} × {function.run.name}" if function.run else "connects by itself"

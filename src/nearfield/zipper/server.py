@@ -41,6 +41,7 @@ from nearfield.zipper.mesh import Mesh
 from nearfield.zipper.outbox import StuckInstance
 from nearfield.zipper.policy import GroupPolicy
 from nearfield.zipper.rate_limit import NO_LIMIT, RateLimit, RateLimiter
+from nearfield.zipper.self_probe import ListenerCallback, SelfProbe
 from nearfield.zipper.sending import Sender
 
 _log = logging.getLogger(__name__)
@@ -64,6 +65,7 @@ class ZipperSettings:
         queue_bytes: of the payloads that wait, in all queues together.
         rate_limit: of each source; what exceeds it is refused and counted.
         on_stuck: called on the dispatcher's thread with each instance that is found to be stuck. Must not block.
+        on_listener: called on a thread of its own when a listener does not answer, or does again.
     """
 
     name: str
@@ -77,6 +79,7 @@ class ZipperSettings:
     queue_bytes: int = QUEUE_BYTES
     rate_limit: RateLimit = NO_LIMIT
     on_stuck: Callable[[StuckInstance], None] = lambda _: None
+    on_listener: ListenerCallback = lambda _, __: None
 
 
 class Zipper:
@@ -94,6 +97,7 @@ class Zipper:
         self._rate_limiter = RateLimiter(settings.rate_limit)
         self._warn = RepeatedWarning(_log)
         self._losses = LossReporter()
+        self._self_probe = SelfProbe(settings.listen, settings.on_listener)
         self._frame_handles: dict[int, Handle] = {}
         self._handles: list[Handle] = []
         self._session: Session | None = None
@@ -140,10 +144,12 @@ class Zipper:
             session.watch_announcements(keys.alive(s.namespace, s.name), self._on_alive),
         ]
         self._thread.start()
+        self._self_probe.start()
 
     def close(self) -> None:
         """Stop dispatching and listening. Idempotent; returns within about a second."""
         self._stopped.set()
+        self._self_probe.close()
         self._inbox.put(None)
         if self._thread.is_alive():
             self._thread.join(timeout=1.0)
@@ -384,6 +390,7 @@ class Zipper:
             "version": __version__,
             **self._dispatcher.snapshot(),
             "peers": self._dispatcher.neighbours.snapshot(self._clock.monotonic_ns()),
+            "listeners": self._self_probe.snapshot(),
         }
 
     def _flush(self, session: Session) -> None:
