@@ -62,6 +62,7 @@ class MemorySession:
         together: key and number of messages of each `publish_all`, in order.
         answers: by key, what a query gets: bytes, or None for no answer, or a function of the question.
         announced: keys of the liveliness tokens that are held.
+        is_over_tcp: QUIC did not answer when it was connected.
         questions_behind: those that are to be answered when what was published before is through.
     """
 
@@ -75,6 +76,7 @@ class MemorySession:
     together: list[tuple[str, int]] = field(default_factory=list)
     is_closed: bool = False
     routers: list[str] = field(default_factory=lambda: ["router"])
+    is_over_tcp: bool = False
     router_watches: list[Callable[[str, bool], None]] = field(default_factory=list)
     questions_behind: list[tuple[str, Callable[[], None], Lane]] = field(default_factory=list)
 
@@ -134,7 +136,7 @@ class MemorySession:
 
     def move_to(self, other: MemorySession) -> None:
         """What is declared here stays; only the connection is another."""
-        self.routers, self.answers = other.routers, other.answers
+        self.routers, self.answers, self.is_over_tcp = other.routers, other.answers, other.is_over_tcp
 
     def announce(self, key: str) -> MemoryHandle:
         self.announced.add(key)

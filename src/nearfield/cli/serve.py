@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Annotated, Any
@@ -45,7 +45,7 @@ from nearfield.transport import (
     check_listenable,
     parse_address,
 )
-from nearfield.zipper import RateLimit, StuckInstance, Zipper, ZipperSettings, account
+from nearfield.zipper import ListenerCallback, RateLimit, StuckInstance, Zipper, ZipperSettings, account
 
 _log = logging.getLogger("nearfield.serve")
 
@@ -81,12 +81,18 @@ def serve(
     reader = _Reader(config, host, port)
     version = reader.read()
     workflow = version.workflow
-    address = Address(workflow.host, workflow.port)
-    check_listenable(address)
+    ports = dict.fromkeys(port for port in (workflow.port, workflow.second_port) if port is not None)
+    addresses = [Address(workflow.host, port) for port in ports]
+    address = addresses[0]
+    for each in addresses:
+        check_listenable(each)
     state = StateDirectory.from_environment()
     admission = admission_of(workflow, state, address.host)
     stuck: SimpleQueue[StuckInstance] = SimpleQueue()
-    settings = _settings_of(workflow, admission, address, stuck.put)
+    listeners: SimpleQueue[tuple[str, bool]] = SimpleQueue()
+    settings = _settings_of(
+        workflow, admission, addresses, stuck.put, lambda name, answers: listeners.put((name, answers))
+    )
     if settings.rights is None and not workflow.insecure:
         _log.warning(
             "whoever has a certificate of `%s` may do everything; say in `rights` who may do what",
@@ -95,7 +101,7 @@ def serve(
     zipper = Zipper(settings)
     stopping, warn = Stopping(), RepeatedWarning(_log)
     supervisor = Supervisor()
-    reach = Address(_ANY_ADDRESS.get(address.host, address.host), address.port)
+    reach = [Address(_ANY_ADDRESS.get(each.host, each.host), each.port) for each in addresses]
     deployment = Deployment(
         zipper,
         supervisor,
@@ -120,6 +126,8 @@ def serve(
             polls += 1
             while not stuck.empty():
                 supervisor.kill(stuck.get().pid)
+            while not listeners.empty():
+                _tell_listener(*listeners.get(), json=json)
             if watch and polls % LOOK_POLLS == 0 and reader.files.look():
                 reloader.request(ReloadRequest())
             reloader.poll()
@@ -209,6 +217,11 @@ def _tell(event: Event, *, json: bool) -> None:
         say_json(event)
 
 
+def _tell_listener(name: str, answers: bool, *, json: bool) -> None:
+    if json:  # else the log says it
+        say_json({"event": "listener", "listener": name, "answers": answers})
+
+
 def _look_after_rights(rights: RightsKeeper, workflow: Workflow, warn: RepeatedWarning) -> None:
     try:
         if rights.look(workflow):
@@ -218,13 +231,17 @@ def _look_after_rights(rights: RightsKeeper, workflow: Workflow, warn: RepeatedW
 
 
 def _settings_of(
-    workflow: Workflow, admission: Admission, address: Address, on_stuck: Callable[[StuckInstance], None]
+    workflow: Workflow,
+    admission: Admission,
+    listen: Sequence[Address],
+    on_stuck: Callable[[StuckInstance], None],
+    on_listener: ListenerCallback,
 ) -> ZipperSettings:
     first, *others = tenants_of(workflow)
     return ZipperSettings(
         name=name_from(workflow.name),
         namespace=first.namespace,
-        listen=[address],
+        listen=listen,
         identity=admission.identity,
         policies=[policy_of(function) for function in first.functions],
         namespaces={other.namespace: [policy_of(function) for function in other.functions] for other in others},
@@ -235,6 +252,7 @@ def _settings_of(
         queue_bytes=workflow.limits.queue_bytes,
         rate_limit=RateLimit(workflow.limits.source_frames_per_s, workflow.limits.source_bytes_per_s),
         on_stuck=on_stuck,
+        on_listener=on_listener,
     )
 
 
@@ -260,7 +278,8 @@ def _announce(workflow: Workflow, address: Address, zipper: Zipper, *, json: boo
         functions = list(functions_of(workflow))
         say_json({"event": "ready", "zipper": name, "address": str(address), "functions": functions})
         return
-    say(f"zipper `{name}` is listening on {address} (QUIC, TLS 1.3)")
+    ports = "" if workflow.second_port is None else f" and port {workflow.second_port}"
+    say(f"zipper `{name}` is listening on {address}{ports} (QUIC, TLS 1.3)")
     for label, (_, function) in functions_of(workflow).items():
         tags = ", ".join(map(format_tag, function.observe)) or "the tags it asks for"
         start = f"starting {function.instances} × {function.run.name}" if function.run else "connects by itself"

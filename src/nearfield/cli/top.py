@@ -134,6 +134,9 @@ def _table(ledger: Mapping[str, Any], per_second: Mapping[str, float]) -> Table:
         f"zipper {ledger.get('zipper', '')}: {ingress.get('accepted', 0):,} frames accepted, "
         f"{ingress.get('duplicates', 0):,} duplicates, {rejected} rejected"
     )
+    silent = [name for name, listener in ledger.get("listeners", {}).items() if not listener["answers"]]
+    if silent:
+        title += f"\nno answer from {', '.join(silent)}: new connections are made in another way"
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     for number, name in enumerate(COLUMNS):
         table.add_column(name, justify="left" if number < 2 else "right")

@@ -1,4 +1,4 @@
-"""Rules about who vouches for files, and about what functions may emit. Pure."""
+"""Rules about ports, about who vouches for files, and about what functions may emit. Pure."""
 
 from __future__ import annotations
 
@@ -27,6 +27,12 @@ class Check:
 
     def note(self, level: Literal["error", "warning"], path: DataPath, text: str) -> None:
         self.findings.append(Finding(level, line_of(self.lines, path), format_path(path), text))
+
+
+def check_ports(workflow: Workflow, check: Check) -> None:
+    """A second port is another one."""
+    if workflow.second_port == workflow.port:
+        check.error(("second_port",), f"got {workflow.port}, expected another one than `port`")
 
 
 def check_signers(workflow: Workflow, check: Check) -> None:

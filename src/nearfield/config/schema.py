@@ -284,6 +284,7 @@ class Workflow(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     Attributes:
         host: address or name to listen on.
+        second_port: listen there as well, for clients that know both addresses.
         models: by name; the first is also the default one.
         peers: other zippers, with which this one forms a mesh; it is enough when one of two names the other. Every
             zipper of a mesh needs a name of its own.
@@ -299,6 +300,7 @@ class Workflow(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     name: Text
     host: Annotated[str, Meta(extra={"reads": "host"}, extra_json_schema={"written": "host"})] = "0.0.0.0"
     port: Annotated[int, Meta(ge=1, le=65535)] = 9900
+    second_port: Annotated[int, Meta(ge=1, le=65535)] | None = None
     functions: tuple[FunctionConfig, ...]
     models: dict[Name, ModelConfig] = field(default_factory=dict)
     peers: tuple[Text, ...] = ()

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from nearfield.config.checks import EMISSION_KEYS, Check, check_emission, check_signers
+from nearfield.config.checks import EMISSION_KEYS, Check, check_emission, check_ports, check_signers
 from nearfield.config.findings import DataPath, Finding, Lines
 from nearfield.config.granted import (
     GUEST_PATH_EXPECTED,
@@ -47,6 +47,7 @@ def validate_workflow(workflow: Workflow, lines: Lines = NO_LINES) -> list[Findi
     _check_devices(workflow, check)
     _check_peers(workflow, check)
     _check_limits(workflow, check)
+    check_ports(workflow, check)
     check_signers(workflow, check)
     _check_auth(workflow, check)
     return check.findings

@@ -14,7 +14,7 @@ from nearfield.signing import PublicKey
 from nearfield.supervise.command import is_program
 
 # Fields of the workflow that a running zipper cannot take on: sessions, certificates and names depend on them.
-FIXED = ("name", "host", "port", "namespace", "peers", "certificates", "auth", "insecure", "limits")
+FIXED = ("name", "host", "port", "second_port", "namespace", "peers", "certificates", "auth", "insecure", "limits")
 # What the dispatcher treats anew at once, and what more or fewer processes settle.
 _WITHOUT_RESTART = frozenset({"delivery", "instances"})
 # Fields that mean nothing to a program of Python's.

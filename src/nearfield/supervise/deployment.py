@@ -36,7 +36,7 @@ class Deployment:
     All methods must be called from the supervisor's thread.
 
     Args:
-        reach: where workers connect to.
+        reach: where workers connect to, the first that answers.
         identity: certificates that they present; None: the local development identity.
         token_file: where they find their token, if the zipper asks for one.
 
@@ -52,7 +52,7 @@ class Deployment:
         version: Version,
         *,
         where: str,
-        reach: Address,
+        reach: Sequence[Address],
         identity: Identity | None,
         token_file: Path | None = None,
     ) -> None:
@@ -127,7 +127,7 @@ class Deployment:
         command = worker_command(
             function,
             version.workflow.models,
-            zipper=str(self._reach),
+            zipper=",".join(map(str, self._reach)),
             namespace=placed.namespace,
             identity=self._identity,
             signers=version.signers,

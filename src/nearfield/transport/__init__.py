@@ -7,6 +7,7 @@ from nearfield.transport.certificates import Credentials, Identity, Uncertified,
 from nearfield.transport.connection import Connection, connect
 from nearfield.transport.dial import DEFAULT_ZIPPER, as_connection, complete_credentials, dial
 from nearfield.transport.issuing import Request, ensure_authority, issue, renew, revoke
+from nearfield.transport.listener_probe import probe_listener
 from nearfield.transport.listening import check_listenable
 from nearfield.transport.permission import Permission
 from nearfield.transport.registry import (
@@ -82,6 +83,7 @@ __all__ = [
     "open_client",
     "open_router",
     "parse_address",
+    "probe_listener",
     "read_certificates",
     "read_token_file",
     "registry_version",

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Self
+from typing import Protocol, Self
 
 from nearfield.errors import NearfieldError, RefusedError, RemoteProtocolError, TransportError
 from nearfield.frame import keys
@@ -31,6 +31,13 @@ UNHEARD_S = 5.0
 # Stands for a client that is nobody in particular.
 _NOBODY = "-"
 
+
+class Reopen(Protocol):
+    """Opens a session to the first of some addresses that answers, or raises `TransportError`."""
+
+    def __call__(self, addresses: Sequence[Address], *, over_tcp: bool) -> Session: ...
+
+
 StateCallback = Callable[[Hello, bool], None]
 """Called with the zipper's state, and whether what was sent and not confirmed may be lost: it is another zipper, or
 another incarnation, or the connection was interrupted. Calls come one at a time, on threads that must not be held up.
@@ -42,11 +49,10 @@ class Connection:
 
     The session reconnects by itself, to another zipper when several addresses were given and the present one is gone;
     the connection follows: it learns who that is, and tells its watchers. When the first address has answered without
-    a break for some seconds, it goes back there.
+    a break for some seconds, it goes back there; and to QUIC, as soon as that answers, when it had to do with TCP.
 
     Args:
-        reopen: opens a session to the first of some addresses that answers, or raises `TransportError`; None: it stays
-            where it is.
+        reopen: None: it stays where it is.
 
     Attributes:
         session: for publishing and subscribing; the same for good.
@@ -60,7 +66,7 @@ class Connection:
         hello: Hello,
         namespace: str,
         addresses: Sequence[Address],
-        reopen: Callable[[Sequence[Address]], Session] | None = None,
+        reopen: Reopen | None = None,
         *,
         permission: Permission | None = None,
     ) -> None:
@@ -80,8 +86,10 @@ class Connection:
         self._subscription: Handle = session.subscribe(keys.state(namespace, hello.zipper), self._on_state)
         self._router_watch: Handle = session.watch_routers(self._on_router)
         self._home: str | None = None
+        self._was_over_tcp = False
         self._homing: threading.Thread | None = None
-        if reopen is not None and len(self.addresses) > 1:
+        self._note_way()
+        if reopen is not None:
             self._homing = threading.Thread(target=self._keep_home, args=(reopen,), name="homing", daemon=True)
             self._homing.start()
 
@@ -203,6 +211,16 @@ class Connection:
             self._tell(hello, is_new=True)
         if left is not None:
             left.close()
+        self._note_way()
+
+    def _note_way(self) -> None:
+        """Say when frames do not go over QUIC, and when they do again."""
+        is_over_tcp = self.session.is_over_tcp
+        if is_over_tcp and not self._was_over_tcp:
+            _log.warning("zipper `%s` does not answer over QUIC; going on over TLS on TCP until it does", self.zipper)
+        elif self._was_over_tcp and not is_over_tcp:
+            _log.info("zipper `%s` answers over QUIC again", self.zipper)
+        self._was_over_tcp = is_over_tcp
 
     def _learn_rights(self, zipper: str) -> None:
         permission = _ask_for_permission(self.session, self.namespace, zipper)
@@ -212,11 +230,12 @@ class Connection:
 
     # ---- going back
 
-    def _keep_home(self, reopen: Callable[[Sequence[Address]], Session]) -> None:
-        """Look after the first address for as long as this connection is at another."""
+    def _keep_home(self, reopen: Reopen) -> None:
+        """Look after the first address for as long as this connection is at another; and after QUIC."""
         homing = Homing()
         while not self._closed.wait(homing.wait_s):
-            if self._home in self.session.router_ids():
+            is_home = len(self.addresses) == 1 or self._home in self.session.router_ids()
+            if is_home and not self.session.is_over_tcp:
                 continue
             homing.is_away(time.monotonic())
             try:
@@ -225,19 +244,25 @@ class Connection:
             except (TransportError, RemoteProtocolError) as error:
                 _log.debug("not back at %s: %s", self.addresses[0], error)
 
-    def _go_home(self, reopen: Callable[[Sequence[Address]], Session]) -> bool:
-        """Move to the first address, if that is another zipper and steady. Takes `STEADY_S`."""
-        with reopen(self.addresses[:1]) as probe:
+    def _go_home(self, reopen: Reopen) -> bool:
+        """Move to the first address, if that is another zipper and steady. Takes `STEADY_S`.
+
+        From TCP, move to whichever answers over QUIC.
+        """
+        was_over_tcp = self.session.is_over_tcp
+        with reopen(self.addresses if was_over_tcp else self.addresses[:1], over_tcp=False) as probe:
             (router, *_) = probe.router_ids() or [""]
             if router in self.session.router_ids():
-                self._home = router  # here already
-                return False
-            if not router or not self._is_steady(probe, router):
+                if not was_over_tcp:
+                    self._home = router  # here already
+                    return False
+            elif not router or not self._is_steady(probe, router):
                 return False
         # One that knows all the addresses, for the next time that the first is gone.
-        fresh = reopen(self.addresses)
+        fresh = reopen(self.addresses, over_tcp=True)
         try:
-            hello = _ask_for_state(fresh, self.namespace, router) if router in fresh.router_ids() else None
+            is_there = router in fresh.router_ids() and not fresh.is_over_tcp
+            hello = _ask_for_state(fresh, self.namespace, router) if is_there else None
             if hello is None or hello.protocol != PROTOCOL_VERSION or self._closed.is_set():
                 fresh.close()
                 return False
@@ -246,7 +271,8 @@ class Connection:
             fresh.close()
             raise
         self.interruptions += 1
-        self._home = router
+        if not was_over_tcp:
+            self._home = router
         self._adopt(hello)
         return True
 
@@ -297,7 +323,7 @@ def connect(
             hello,
             namespace,
             addresses,
-            lambda some: open_client(some, credentials, timeout_s=0),
+            lambda some, *, over_tcp: open_client(some, credentials, timeout_s=0, over_tcp=over_tcp),
             permission=_ask_for_permission(session, namespace, hello.zipper),
         )
     except BaseException:

@@ -151,6 +151,11 @@ class Session:
         """Session ids of the routers that this session is connected to at this moment."""
         return [str(zid) for zid in self._session.info.routers_zid()]
 
+    @property
+    def is_over_tcp(self) -> bool:
+        """Whether it is connected over TLS on TCP at this moment, since QUIC did not answer."""
+        return any(str(link.dst).startswith("tls/") for link in self._session.info.links())
+
     def publish(self, key: str, payload: bytes | Payload, *, attachment: bytes = b"", lane: Lane = Lane.FRAMES) -> None:
         """Send to every subscriber of `key`. May wait a moment for room; delivery is not confirmed.
 
@@ -431,7 +436,8 @@ class Opening:
 def open_router(opening: Opening) -> Session:
     """Open the session of a zipper, listening at each address over QUIC, and over TLS on TCP at the same port number.
 
-    Clients use QUIC only. The TCP listener lets a client that was refused find out why (see `diagnosis`): QUIC
+    Clients use TCP only while QUIC does not answer: one unfinished handshake keeps zenoh's QUIC listener from all
+    others for 30 s, but not the one on TCP. It also lets a client that was refused find out why (see `diagnosis`): QUIC
     through zenoh reports any TLS problem as a timeout.
 
     Raises:
@@ -483,14 +489,16 @@ def open_client(
     *,
     timeout_s: float = 5.0,
     explain: Callable[[Address], NearfieldError | None] = lambda _: None,
+    over_tcp: bool = True,
 ) -> Session:
     """Connect to the first of `addresses` that answers, trying again until the time is up. Blocks.
 
-    Once open, the session reconnects by itself.
+    Over QUIC; when none of them answers, over TLS on TCP. Once open, the session reconnects by itself, in the same way.
 
     Args:
         credentials: a certificate is tried first, then a token.
-        timeout_s: how long to try; each attempt takes up to 1.5 s.
+        timeout_s: how long to try; an attempt takes up to 1.5 s for each address.
+        over_tcp: False: over QUIC or not at all.
         explain: called for each address after a failed attempt, to find out why. When waiting cannot mend any of
             them (`CertificateError`, `RefusedError`), the attempts end at once.
 
@@ -498,11 +506,12 @@ def open_client(
         CertificateError, RefusedError: waiting cannot mend it.
         TransportError: nothing could be reached; the reason that `explain` found, if it did.
     """
-    endpoints = [address.quic for address in addresses]
+    quic = [address.quic for address in addresses]
+    tcp = [address.tls for address in addresses] if over_tcp else []
     give_up_at = time.monotonic() + timeout_s
     while True:
         try:
-            return _open_with_either(endpoints, credentials)
+            return _open_with_either(quic, tcp, credentials)
         except zenoh.ZError as error:
             reasons = [reason for reason in map(explain, addresses) if reason is not None]
             final = [reason for reason in reasons if isinstance(reason, (CertificateError, RefusedError))]
@@ -512,7 +521,9 @@ def open_client(
                 if reasons:
                     raise [*final, *reasons][0] from error
                 raise TransportError(
-                    "no answer over QUIC", where=", ".join(map(str, addresses)), hint="is UDP blocked on the way?"
+                    "no answer over QUIC" + (", and no session over TCP" if tcp else ""),
+                    where=", ".join(map(str, addresses)),
+                    hint="is UDP blocked on the way?",
                 ) from error
             time.sleep(0.1)
 
@@ -549,22 +560,22 @@ def is_let_in(address: Address, credentials: Credentials) -> bool:
     return True
 
 
-def _open_with_either(endpoints: Sequence[str], credentials: Credentials) -> Session:
+def _open_with_either(quic: Sequence[str], tcp: Sequence[str], credentials: Credentials) -> Session:
     """One attempt. Who has both a certificate and a token cannot know which of them the zipper wants.
 
     Raises:
         zenoh.ZError: refused, or no answer.
     """
+    endpoints = [*quic, *tcp]
     if isinstance(credentials, Uncertified) or credentials.token is None:
         return _open(endpoints, credentials, by_token=credentials.token is not None)
     began = time.monotonic()
     try:
         return _open(endpoints, credentials, by_token=False)
     except zenoh.ZError:
-        # A refusal comes at once. Where there is no answer, a token gets none either.
-        if time.monotonic() - began >= OPEN_TIMEOUT_MS / 1e3:
-            raise
-        return _open(endpoints, credentials, by_token=True)
+        # A refusal comes at once. Where QUIC gives no answer, a token gets none there either.
+        is_answered = time.monotonic() - began < OPEN_TIMEOUT_MS / 1e3
+        return _open(endpoints if is_answered else tcp or quic, credentials, by_token=True)
 
 
 def _open(endpoints: Sequence[str], credentials: Credentials, *, by_token: bool) -> Session:

@@ -59,6 +59,7 @@ class Namespace:
     Args:
         queue_bytes: of the payloads that wait, in all its queues together.
         on_stopped: called once on the dispatcher's thread when it has stopped, by `close` or by a defect (`failure`).
+        listeners: how the zipper's listeners are, for the ledger.
     """
 
     def __init__(
@@ -70,12 +71,14 @@ class Namespace:
         queue_bytes: int,
         clock: Clock,
         on_stopped: Callable[[], None],
+        listeners: Callable[[], dict[str, Any]],
     ) -> None:
         self.name = name
         self.failure: BaseException | None = None
         self._settings = settings
         self._clock = clock
         self._on_stopped = on_stopped
+        self._listeners = listeners
         self._epoch = secrets.randbits(63)
         self._dispatcher: Dispatcher[Payload] = Dispatcher(
             policies, self._epoch, name=settings.name, queue_bytes=queue_bytes
@@ -360,6 +363,7 @@ class Namespace:
             "version": __version__,
             **self._dispatcher.snapshot(),
             "peers": self._dispatcher.neighbours.snapshot(self._clock.monotonic_ns()),
+            "listeners": self._listeners(),
         }
 
     def _flush(self, session: Session) -> None:

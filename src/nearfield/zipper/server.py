@@ -14,6 +14,7 @@ from nearfield.transport import Opening, Session, open_router, reopen_router
 from nearfield.zipper.entitlements import Entitlements
 from nearfield.zipper.namespace import Namespace
 from nearfield.zipper.policy import GroupPolicy
+from nearfield.zipper.self_probe import SelfProbe
 from nearfield.zipper.settings import ZipperSettings
 
 _log = logging.getLogger(__name__)
@@ -34,6 +35,7 @@ class Zipper:
         self._session: Session | None = None
         self._stopped = threading.Event()
         self._reopening = threading.Lock()
+        self._self_probe = SelfProbe(settings.listen, settings.on_listener)
         functions = {settings.namespace: settings.policies, **settings.namespaces}
         self._namespaces = {
             name: Namespace(
@@ -43,6 +45,7 @@ class Zipper:
                 queue_bytes=max(settings.max_payload_bytes, settings.queue_bytes // len(functions)),
                 clock=self._clock,
                 on_stopped=self._stopped.set,
+                listeners=self._self_probe.snapshot,
             )
             for name, policies in functions.items()
         }
@@ -56,10 +59,12 @@ class Zipper:
         self._session = session = open_router(self._opening(self._rights))
         for namespace in self._namespaces.values():
             namespace.start(session, self._entitlements(self._rights, namespace.name))
+        self._self_probe.start()
 
     def close(self) -> None:
         """Stop dispatching and listening. Idempotent; returns within about a second."""
         self._stopped.set()
+        self._self_probe.close()
         for namespace in self._namespaces.values():
             namespace.close()
         with self._reopening:

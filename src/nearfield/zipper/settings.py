@@ -11,6 +11,7 @@ from nearfield.zipper.dispatcher import QUEUE_BYTES
 from nearfield.zipper.outbox import StuckInstance
 from nearfield.zipper.policy import GroupPolicy
 from nearfield.zipper.rate_limit import NO_LIMIT, RateLimit
+from nearfield.zipper.self_probe import ListenerCallback
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,7 @@ class ZipperSettings:
         queue_bytes: of the payloads that wait, in all queues together. Each namespace has the same part of it.
         rate_limit: of each source; what exceeds it is refused and counted.
         on_stuck: called on a dispatcher's thread with each instance that is found to be stuck. Must not block.
+        on_listener: called on a thread of its own when a listener does not answer, or does again.
     """
 
     name: str
@@ -44,3 +46,4 @@ class ZipperSettings:
     queue_bytes: int = QUEUE_BYTES
     rate_limit: RateLimit = NO_LIMIT
     on_stuck: Callable[[StuckInstance], None] = lambda _: None
+    on_listener: ListenerCallback = lambda _, __: None

@@ -28,6 +28,7 @@ def test_fields_have_the_names_of_the_file() -> None:
         "name",
         "host",
         "port",
+        "second_port",
         "functions",
         "models",
         "peers",

@@ -131,6 +131,11 @@ def test_well_formed_peer_is_accepted_once(peer: str) -> None:
     assert found(peers=(peer, peer)) == [f"error: peers[1]: got `{peer}` twice, expected each zipper once"]
 
 
+def test_second_port_is_another_one() -> None:
+    assert found(port=9900, second_port=9901) == []
+    assert found(port=9900, second_port=9900) == ["error: second_port: got 9900, expected another one than `port`"]
+
+
 def test_settings_without_effect_are_doubted_only_where_written() -> None:
     workflow = Workflow(name="w", functions=(function("a", instances=2), function("b", instances=2, run=Path("b.py"))))
     lines = {(): 1, ("functions", 0, "instances"): 3, ("functions", 1, "instances"): 5}

@@ -127,7 +127,9 @@ def test_named_function_is_restarted_though_nothing_differs() -> None:
 
 
 @pytest.mark.parametrize(
-    "field", [{"name": "b"}, {"host": "b"}, {"port": 1}, {"namespace": "b"}, {"peers": ("b:1",)}], ids=str
+    "field",
+    [{"name": "b"}, {"host": "b"}, {"port": 1}, {"second_port": 2}, {"namespace": "b"}, {"peers": ("b:1",)}],
+    ids=str,
 )
 def test_what_only_another_start_can_change_is_refused(field: dict[str, Any]) -> None:
     before = version(DETECT).workflow

@@ -65,7 +65,7 @@ class Bench:
             supervisor,
             version(KEEP, FOREIGN),
             where="w.yaml",
-            reach=Address("127.0.0.1", 9900),
+            reach=[Address("127.0.0.1", 9900)],
             identity=None,
         )
         self.deployment.start()

@@ -140,11 +140,12 @@ class Homecoming:
             cast(Any, self.session), hello([0x10], 5, "backup"), "default", [ADDRESS, ADDRESS], cast(Any, self.reopen)
         )
 
-    def reopen(self, addresses: Sequence[Address]) -> MemorySession:
+    def reopen(self, addresses: Sequence[Address], *, over_tcp: bool) -> MemorySession:
         self.opened.append(len(addresses))
         if self.home is None:
             raise TransportError("no answer")
-        return MemorySession(routers=list(self.home.routers), answers=self.home.answers)
+        is_over_tcp = over_tcp and self.home.is_over_tcp
+        return MemorySession(routers=list(self.home.routers), answers=self.home.answers, is_over_tcp=is_over_tcp)
 
     def answer(self, *epochs: int, router: str = "home") -> None:
         """From now on the first address answers: with these epochs, and with the last of them for good."""
@@ -198,6 +199,28 @@ def test_connection_whose_first_address_is_where_it_is_stays(
     looks = len(homecoming.opened)
     time.sleep(0.1)
     assert (len(homecoming.opened) - looks, homecoming.connection.zipper) == (0, "backup")
+
+
+def test_connection_over_tcp_moves_to_quic_when_that_answers(
+    homecoming: Homecoming, eventually: Callable[..., None], caplog: pytest.LogCaptureFixture
+) -> None:
+    homecoming.answer(5, router="backup")
+    eventually(lambda: homecoming.opened, "found to be home")
+    interruptions = homecoming.connection.interruptions
+    assert homecoming.home is not None
+    homecoming.session.is_over_tcp, homecoming.home.is_over_tcp = True, True
+    homecoming.session.answers = homecoming.home.answers
+    homecoming.session.reconnect("backup")
+    warning = "zipper `home` does not answer over QUIC; going on over TLS on TCP until it does"
+    eventually(lambda: warning in caplog.messages, "a warning")
+    looks = len(homecoming.opened)
+    eventually(lambda: len(homecoming.opened) > looks + 3, "looks again and again")
+    assert homecoming.session.is_over_tcp, "the new session got no answer over QUIC either"
+    homecoming.home.is_over_tcp = False
+    eventually(lambda: not homecoming.session.is_over_tcp, "moved")
+    eventually(lambda: homecoming.connection.interruptions > interruptions, "what was under way counts as lost")
+    assert homecoming.connection.zipper == "home"
+    assert caplog.messages.count(warning) == 1
 
 
 def test_connection_to_one_address_never_looks_elsewhere() -> None:
