@@ -8,6 +8,7 @@ from pathlib import Path
 
 from nearfield.transport import (
     Address,
+    Opening,
     StateDirectory,
     ensure_local_identity,
     ensure_server_certificate,
@@ -20,7 +21,7 @@ from tests.hostile.attacks import unfinished_handshake
 
 def test_zipper_answers_in_both_ways_and_lets_clients_in_afterwards(tmp_path: Path, free_port: int) -> None:
     state, address = StateDirectory(tmp_path), Address("127.0.0.1", free_port)
-    with open_router([Address("0.0.0.0", free_port)], ensure_server_certificate(state)):
+    with open_router(Opening("line-1", [Address("0.0.0.0", free_port)], ensure_server_certificate(state))):
         assert probe_listener(Address("0.0.0.0", free_port)) == {"quic": True, "tls": True}
         with closing(open_client([address], ensure_local_identity(state), over_tcp=False)) as client:
             assert (len(client.router_ids()), client.is_over_tcp) == (1, False)
@@ -30,7 +31,7 @@ def test_listener_that_waits_for_a_handshake_does_not_answer_until_it_is_given_u
     tmp_path: Path, free_port: int
 ) -> None:
     address = Address("127.0.0.1", free_port)
-    with open_router([address], ensure_server_certificate(StateDirectory(tmp_path))):
+    with open_router(Opening("line-1", [address], ensure_server_certificate(StateDirectory(tmp_path)))):
         with unfinished_handshake(free_port):
             assert probe_listener(address, timeout_s=0.5) == {"quic": False, "tls": True}
         assert probe_listener(address) == {"quic": True, "tls": True}
