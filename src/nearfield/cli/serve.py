@@ -85,8 +85,8 @@ def serve(
     check_listenable(address)
     state = StateDirectory.from_environment()
     admission = admission_of(workflow, state, address.host)
-    stuck: SimpleQueue[StuckInstance] = SimpleQueue()
-    zipper = Zipper(_settings_of(workflow, admission, address, stuck.put))
+    stuck: SimpleQueue[tuple[str, StuckInstance]] = SimpleQueue()
+    zipper = Zipper(_settings_of(workflow, admission, address, lambda *found: stuck.put(found)))
     stopping, warn = Stopping(), RepeatedWarning(_log)
     supervisor = Supervisor()
     reach = Address(_ANY_ADDRESS.get(address.host, address.host), address.port)
@@ -113,7 +113,7 @@ def serve(
         while not stopping.wait(POLL_S):
             polls += 1
             while not stuck.empty():
-                supervisor.kill(stuck.get().pid)
+                deployment.kill(*stuck.get())
             if watch and polls % LOOK_POLLS == 0 and reader.files.look():
                 reloader.request(ReloadRequest())
             reloader.poll()
@@ -212,7 +212,7 @@ def _look_after_rights(rights: RightsKeeper, workflow: Workflow, warn: RepeatedW
 
 
 def _settings_of(
-    workflow: Workflow, admission: Admission, address: Address, on_stuck: Callable[[StuckInstance], None]
+    workflow: Workflow, admission: Admission, address: Address, on_stuck: Callable[[str, StuckInstance], None]
 ) -> ZipperSettings:
     first, *others = tenants_of(workflow)
     return ZipperSettings(
@@ -224,6 +224,7 @@ def _settings_of(
         namespaces={other.namespace: [policy_of(function) for function in other.functions] for other in others},
         peers=[parse_address(peer) for peer in workflow.peers],
         client=admission.client,
+        peer_names=admission.peer_names,
         rights=admission.rights(workflow),
         max_payload_bytes=workflow.limits.max_payload_bytes,
         queue_bytes=workflow.limits.queue_bytes,
