@@ -88,10 +88,14 @@ def serve(
         check_listenable(each)
     state = StateDirectory.from_environment()
     admission = admission_of(workflow, state, address.host)
-    stuck: SimpleQueue[StuckInstance] = SimpleQueue()
+    stuck: SimpleQueue[tuple[str, StuckInstance]] = SimpleQueue()
     listeners: SimpleQueue[tuple[str, bool]] = SimpleQueue()
     settings = _settings_of(
-        workflow, admission, addresses, stuck.put, lambda name, answers: listeners.put((name, answers))
+        workflow,
+        admission,
+        addresses,
+        lambda *found: stuck.put(found),
+        lambda *seen: listeners.put(seen),
     )
     if settings.rights is None and not workflow.insecure:
         _log.warning(
@@ -125,7 +129,7 @@ def serve(
         while not stopping.wait(POLL_S):
             polls += 1
             while not stuck.empty():
-                supervisor.kill(stuck.get().pid)
+                deployment.kill(*stuck.get())
             while not listeners.empty():
                 _tell_listener(*listeners.get(), json=json)
             if watch and polls % LOOK_POLLS == 0 and reader.files.look():
@@ -234,7 +238,7 @@ def _settings_of(
     workflow: Workflow,
     admission: Admission,
     listen: Sequence[Address],
-    on_stuck: Callable[[StuckInstance], None],
+    on_stuck: Callable[[str, StuckInstance], None],
     on_listener: ListenerCallback,
 ) -> ZipperSettings:
     first, *others = tenants_of(workflow)
@@ -247,6 +251,7 @@ def _settings_of(
         namespaces={other.namespace: [policy_of(function) for function in other.functions] for other in others},
         peers=[parse_address(peer) for peer in workflow.peers],
         client=admission.client,
+        peer_names=admission.peer_names,
         rights=admission.rights(workflow),
         max_payload_bytes=workflow.limits.max_payload_bytes,
         queue_bytes=workflow.limits.queue_bytes,

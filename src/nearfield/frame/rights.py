@@ -33,7 +33,7 @@ class Right:
     """All that one identity may do in one namespace.
 
     Attributes:
-        identity: the common name of a certificate, or the name that belongs to a token.
+        identity: the common name of a certificate, or the name that belongs to a token; `ANY_NAME`: whoever is let in.
         send: tags that it may send as a source.
         origins: names under which it sends and receives results; those that end with `*` stand for all that begin so.
         functions: of which it may be an instance.

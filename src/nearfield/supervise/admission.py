@@ -10,7 +10,7 @@ from pathlib import Path
 from nearfield.config import Workflow
 from nearfield.config.rights import IssuedIdentity, rights_of
 from nearfield.frame import name_from
-from nearfield.frame.rights import Right, every_right
+from nearfield.frame.rights import ANY_NAME, Right, every_right
 from nearfield.transport import (
     Access,
     Identity,
@@ -38,7 +38,8 @@ class Admission:
         client: what it shows to other zippers.
         configured: the certificates that the workflow names; None: those of this user's authority.
         token_file: where workers find their token; None: they need none.
-        own: names of this user's own commands and of the zipper, which may do everything.
+        own: names of this user's own commands and workers, which may do everything.
+        peer_names: common names of certificates that other zippers of this user on this machine show.
         issued_here: whether certificates are those that this user's authority issues.
     """
 
@@ -47,6 +48,7 @@ class Admission:
     configured: Identity | None
     token_file: Path | None
     own: Collection[str]
+    peer_names: tuple[str, ...]
     issued_here: bool
     state: StateDirectory
 
@@ -60,17 +62,24 @@ class Admission:
         if isinstance(access, OpenAccess):
             return None
         if isinstance(access, TokenAccess):
-            rights = rights_of(workflow, (), self.own)
-            if workflow.rights is None:  # as in the original: who has a token may do everything
-                names = [token.name for token in access.tokens if token.name not in self.own]
-                rights += [every_right(workflow.namespace, name) for name in names]
-            return rights
+            return self._rights_of_tokens(workflow, access)
         if not self.issued_here:
             says_who = workflow.rights is not None or workflow.namespaces
             return rights_of(workflow, (), self.own) if says_who else None
         identities = issued_identities(self.state)
         issued = [IssuedIdentity(each.name, each.roles, each.namespace) for each in identities]
         return rights_of(workflow, issued, self.own, revoked=revoked(identities))
+
+    def _rights_of_tokens(self, workflow: Workflow, access: TokenAccess) -> list[Right]:
+        rights = rights_of(workflow, (), self.own)
+        if workflow.rights is None:  # as in the original: who has a token may do everything
+            tenants = {right.identity for right in rights}  # but not at the other tenants' side
+            names = [token.name for token in access.tokens if token.name not in tenants]
+            rights += [every_right(workflow.namespace, name) for name in names]
+            if not workflow.namespaces:
+                # Zippers that we go to show no token, and their certificates may have any name.
+                rights.append(Right(workflow.namespace, ANY_NAME, is_zipper=True))
+        return rights
 
     def version(self) -> object:
         """Differs after each change of what was issued and revoked. Costs one look at one file."""
@@ -91,7 +100,7 @@ def admission_of(workflow: Workflow, state: StateDirectory, host: str) -> Admiss
     identity = configured or ensure_server_certificate(state, [host])
     access = access_of(workflow, state)
     issued_here = configured is None or _is_same_file(configured.ca_pem_path, local.ca_pem_path)
-    own = {identity.name, *([local.name] if issued_here else [])}
+    own = {*([configured.name] if configured else []), *([local.name] if issued_here else [])}
     if isinstance(access, TokenAccess):
         own = {ensure_local_token(state).name}
     return Admission(
@@ -100,6 +109,7 @@ def admission_of(workflow: Workflow, state: StateDirectory, host: str) -> Admiss
         configured=configured,
         token_file=local_token_path(state) if isinstance(access, TokenAccess) else None,
         own=sorted(own),
+        peer_names=(identity.name,),
         issued_here=issued_here,
         state=state,
     )

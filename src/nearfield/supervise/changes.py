@@ -146,10 +146,15 @@ class Placed(NamedTuple):
     entry: FunctionConfig
 
 
+def name_of(workflow: Workflow, namespace: str, function: str) -> str:
+    """What a function is called among all: in another namespace than the workflow's own, `namespace/function`."""
+    return function if namespace == workflow.namespace else f"{namespace}/{function}"
+
+
 def functions_of(workflow: Workflow) -> dict[str, Placed]:
-    """All functions, by name; those of other namespaces than the workflow's own as `namespace/function`."""
+    """All functions, by `name_of`."""
     return {
-        function.name if tenant.is_first else f"{tenant.namespace}/{function.name}": Placed(tenant.namespace, function)
+        name_of(workflow, tenant.namespace, function.name): Placed(tenant.namespace, function)
         for tenant in tenants_of(workflow)
         for function in tenant.functions
     }

@@ -10,13 +10,13 @@ from pathlib import Path
 
 from nearfield.config import tenants_of
 from nearfield.errors import StartFailed, TransportError, UsageError
-from nearfield.supervise.changes import FunctionChange, Placed, Version, compare, functions_of, refuse_fixed
+from nearfield.supervise.changes import FunctionChange, Placed, Version, compare, functions_of, name_of, refuse_fixed
 from nearfield.supervise.command import worker_command, worker_environment
 from nearfield.supervise.compiling import compile_ahead
 from nearfield.supervise.policy import policy_of, timeout_s
 from nearfield.supervise.supervisor import Supervisor, Worker
 from nearfield.transport import Address, Identity
-from nearfield.zipper import GroupPolicy, Zipper
+from nearfield.zipper import GroupPolicy, StuckInstance, Zipper
 
 # Models are tried out and loaded, and native libraries imported, before an instance joins.
 START_TIMEOUT_S = 60.0
@@ -117,6 +117,10 @@ class Deployment:
                 policies = [policy_of(function) for function in tenant.functions]
                 self._zipper.set_policies(policies, _COMMIT_TIMEOUT_S, namespace=tenant.namespace)
         return changes
+
+    def kill(self, namespace: str, stuck: StuckInstance) -> bool:
+        """End an instance that hangs, if it is one of ours: whoever joins may say any process id."""
+        return self._supervisor.kill(stuck.pid, name_of(self.version.workflow, namespace, stuck.function))
 
     # ---- steps
 

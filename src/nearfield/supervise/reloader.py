@@ -107,7 +107,12 @@ class Reloader:
         try:
             text = next(self._steps)
         except StopIteration as end:
-            has_other_rights = self._apply_rights(self._deployment.version.workflow)
+            try:
+                has_other_rights = self._apply_rights(self._deployment.version.workflow)
+            except NearfieldError as error:
+                text = f"the functions are those of the new workflow, the rights are not yet: {error}"
+                self._end({"event": "reload-failed", "error": text, "exit_code": error.exit_code})
+                return
             took_s = round(time.monotonic() - self._began_at, 3)
             functions = [change.as_dict() for change in end.value]
             self._end({"event": "reloaded", "took_s": took_s, "functions": functions, "rights": has_other_rights})

@@ -115,10 +115,15 @@ class Supervisor:
         for worker in [worker for worker in self._leaving if _has_ended(worker, now)]:
             self._leaving.remove(worker)
 
-    def kill(self, pid: int) -> bool:
-        """End one of our workers at once, because it hangs; it starts again. False: the process is none of ours."""
+    def kill(self, pid: int, name: str) -> bool:
+        """End one of our workers at once, because it hangs; it starts again.
+
+        Returns:
+            False: the process is none of ours, or its label is of another name, so that whoever says it is not it.
+        """
         for worker in [*self._workers, *self._leaving]:
-            if worker.process is not None and worker.process.pid == pid:
+            is_of_name = worker.label.rpartition("#")[0] == name
+            if is_of_name and worker.process is not None and worker.process.pid == pid:
                 _log.warning("%s: hangs, and is killed", worker.label)
                 worker.process.kill()
                 return True

@@ -6,11 +6,11 @@ never again. What it denies it drops without a word.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from nearfield.frame.key_rules import Use, key_rules, published_frames
-from nearfield.frame.rights import Right
+from nearfield.frame.rights import ANY_NAME, Right
 
 #: What tells identities apart: the common name of a certificate, or the user name that comes with a token.
 NamedBy: TypeAlias = Literal["certificate", "token"]
@@ -59,7 +59,12 @@ _SLACK_BYTES = 65_536
 
 
 def access_settings(
-    rights: Iterable[Right], zipper: str, *, max_payload_bytes: int, named_by: NamedBy = "certificate"
+    rights: Iterable[Right],
+    zipper: str,
+    *,
+    max_payload_bytes: int,
+    named_by: NamedBy = "certificate",
+    peer_names: Collection[str] = (),
 ) -> dict[str, Any]:
     """Settings of a router that lets each identity do what its rights say, and nobody anything else.
 
@@ -67,6 +72,7 @@ def access_settings(
         rights: those of one identity add up.
         zipper: name of the zipper that opens the session.
         max_payload_bytes: of every frame; rights may say less for an identity.
+        peer_names: common names of certificates of zippers that are peers in every namespace that `rights` name.
 
     Returns:
         By the paths of zenoh's configuration, as `router_settings`.
@@ -80,8 +86,15 @@ def access_settings(
     for identity, own in by_identity.items():
         own_rules = _rules_of(identity, own, zipper)
         rules |= own_rules
-        subjects.append({"id": identity, _SUBJECT_FIELD[named_by]: [identity]})
+        known_by = {} if identity == ANY_NAME else {_SUBJECT_FIELD[named_by]: [identity]}
+        subjects.append({"id": identity, **known_by})
         policies.append({"id": identity, "rules": list(own_rules), "subjects": [identity]})
+    for number, (name, own) in enumerate(_peers(ordered, named_by, peer_names).items()):
+        peer = f"{number}/{name}"  # no identity: there are no slashes in names
+        own_rules = _rules_of(peer, own, zipper)
+        rules |= own_rules
+        subjects.append({"id": peer, "cert_common_names": [name]})
+        policies.append({"id": peer, "rules": list(own_rules), "subjects": [peer]})
     return {
         "access_control": {
             "enabled": True,
@@ -93,6 +106,21 @@ def access_settings(
         "low_pass_filter": _size_limits(ordered, zipper, max_payload_bytes),
         "qos/network": [_NO_BLOCKING],
     }
+
+
+def _peers(rights: Sequence[Right], named_by: NamedBy, peer_names: Collection[str]) -> dict[str, list[Right]]:
+    """What zippers may do, by the common name of their certificate, beside what that name may do anyway.
+
+    A token tells who comes to us. Whom we go to shows nothing but a certificate.
+    """
+    namespaces = dict.fromkeys(right.namespace for right in rights)
+    peers = {name: [Right(namespace, name, is_zipper=True) for namespace in namespaces] for name in peer_names}
+    if named_by == "token":
+        for right in rights:
+            if right.is_zipper and right.identity not in (*peer_names, ANY_NAME):
+                peer = Right(right.namespace, right.identity, is_zipper=True)
+                peers.setdefault(right.identity, []).append(peer)
+    return peers
 
 
 def _rules_of(identity: str, rights: Iterable[Right], zipper: str) -> dict[str, dict[str, Any]]:

@@ -7,7 +7,6 @@ import math
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Protocol, Self
 
 from nearfield.errors import NearfieldError, RefusedError, RemoteProtocolError, TransportError
@@ -57,7 +56,8 @@ class Connection:
     Attributes:
         session: for publishing and subscribing; the same for good.
         interruptions: how often it was cut off, or moved. What was sent before may be lost.
-        permission: what we may do at the zipper, in this namespace.
+        permission: what we may do at the zipper, in this namespace. One that does not say lets us try everything: it
+            enforces rights, whatever we know of them.
     """
 
     def __init__(
@@ -194,7 +194,7 @@ class Connection:
                     "zipper at %s does not answer in namespace `%s`; `%s` may have no rights there any more",
                     ", ".join(map(str, self.addresses)),
                     self.namespace,
-                    self.session.identity,
+                    self.session.identity or "whoever has no identity",
                 )
 
     def _adopt(self, hello: Hello) -> None:
@@ -223,9 +223,12 @@ class Connection:
         self._was_over_tcp = is_over_tcp
 
     def _learn_rights(self, zipper: str) -> None:
+        former = self.permission
         permission = _ask_for_permission(self.session, self.namespace, zipper)
-        if permission.granted != self.permission.granted:
-            _log.warning("zipper `%s`: `%s` has other rights than before", zipper, self.session.identity)
+        if permission is None:  # nothing new is known of the same zipper, and nothing at all of another
+            permission = former if former.zipper == zipper else Permission(self.session.identity, zipper)
+        elif permission.granted != former.granted:
+            _log.warning("zipper `%s`: %s other rights than before", zipper, _they_have(self.session.identity))
         self.permission = permission
 
     # ---- going back
@@ -350,12 +353,15 @@ def _ask_for_state(session: Session, namespace: str, router: str) -> Hello | Non
     return None if answer is None else decode(Hello, answer)
 
 
-def _ask_for_permission(session: Session, namespace: str, zipper: str) -> Permission:
-    """What we may do there. Without an answer, everything: the zipper enforces rights, whatever we know of them."""
-    unknown = Permission(session.identity, zipper)
+def _ask_for_permission(session: Session, namespace: str, zipper: str) -> Permission | None:
+    """What we may do there; None: it does not say."""
     try:
         answer = session.ask(keys.rights(namespace, zipper, session.identity or _NOBODY), timeout_s=1.0)
-        return unknown if answer is None else replace(unknown, granted=decode(Granted, answer))
+        return None if answer is None else Permission(session.identity, zipper, decode(Granted, answer))
     except RemoteProtocolError as error:
         _log.warning("zipper `%s`: %s", zipper, error)
-        return unknown
+        return None
+
+
+def _they_have(identity: str | None) -> str:
+    return "everyone has" if identity is None else f"`{identity}` has"

@@ -99,7 +99,8 @@ def issue(
         replace: although the name was issued before. The earlier certificate stays good until its end.
 
     Raises:
-        UsageError: an ill-formed or reserved name, no role, a zipper without hosts, hosts for anything else.
+        UsageError: an ill-formed or reserved name, or that of this machine; no role; a zipper without hosts, hosts for
+            anything else.
         CertificateError: the name was issued, or revoked; `folder` holds an identity; the disk refuses.
     """
     _check(request)
@@ -107,6 +108,8 @@ def issue(
     with _opened(state, now) as authority:
         registry = read_registry(state)
         _refuse_taken(registry, request.name, authority.now, replace=replace)
+        if request.name == authority.server(()).name:
+            raise UsageError("is what this machine's own zippers are known by", where=f"identity `{request.name}`")
         kept = state.ensure("certificates", "issued", request.name)
         target = kept if folder is None else _folder(folder, replace=replace)
         key = new_key()

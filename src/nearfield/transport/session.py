@@ -340,17 +340,16 @@ class Session:
             timeout_s: how long to try to bind the addresses, which are free only a moment after they were closed.
 
         Raises:
-            TransportError: it cannot be opened with these settings; it stays closed.
+            TransportError: it cannot be opened with these settings; it stays closed, and what is published is lost,
+                until this is called with success.
         """
         with self._replacing:
             self._is_reopening = True
-            try:
-                self.close()
-                self._session = _open_in_time(config, timeout_s)
-                for declared in self._declared:
-                    declared.undeclare = declared.declare(self._session)
-            finally:
-                self._is_reopening = False
+            self.close()
+            self._session = _open_in_time(config, timeout_s)
+            for declared in self._declared:
+                declared.undeclare = declared.declare(self._session)
+            self._is_reopening = False
 
     def move_to(self, other: Session) -> None:
         """Go on with the connection of `other`, a session just opened, which is used up by it. Blocks for a round trip.
@@ -378,7 +377,8 @@ class Session:
     def _declare(self, declare: Callable[[zenoh.Session], Callable[[], object]]) -> Handle:
         """Declare something now, and again on whatever takes this session's place."""
         with self._replacing:
-            declared = _Declared(declare, declare(self._session))
+            # Where it did not open again yet, that will declare it.
+            declared = _Declared(declare, (lambda: None) if self._is_reopening else declare(self._session))
             self._declared.add(declared)
         return Handle(lambda: self._undeclare(declared))
 
@@ -421,6 +421,7 @@ class Opening:
         peers: other routers, with which this one forms a mesh. They need not be there yet.
         client: certificates to show them; None: `identity`.
         rights: who may do what; None: everyone who is let in may do everything.
+        peer_names: common names of certificates of zippers that are peers in every namespace.
         max_payload_bytes: of every frame.
     """
 
@@ -430,6 +431,7 @@ class Opening:
     peers: Sequence[Address] = ()
     client: Identity | None = None
     rights: Sequence[Right] | None = None
+    peer_names: Sequence[str] = ()
     max_payload_bytes: int = 16 * 1024 * 1024
 
 
@@ -479,6 +481,7 @@ def _router_config(opening: Opening) -> Iterator[zenoh.Config]:
                 opening.zipper,
                 max_payload_bytes=opening.max_payload_bytes,
                 named_by="token" if isinstance(identity.access, TokenAccess) else "certificate",
+                peer_names=opening.peer_names,
             )
         yield _config(settings)
 

@@ -371,7 +371,7 @@ class Namespace:
             self._refresh_observed(session)
         for stuck in self._dispatcher.take_stuck():
             _log.warning("instance `%s` is stuck; its frames go to others", stuck.instance)
-            self._settings.on_stuck(stuck)
+            self._settings.on_stuck(self.name, stuck)
         assert self._sender is not None
         self._sender.send(self._clock.monotonic_ns())
 

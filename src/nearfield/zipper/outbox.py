@@ -65,7 +65,7 @@ class StuckInstance:
     """An instance that has been at one frame for too long.
 
     Attributes:
-        pid: as it said itself when it joined.
+        pid: as it said itself when it joined, which anybody can say.
     """
 
     function: str

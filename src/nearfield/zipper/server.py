@@ -32,6 +32,7 @@ class Zipper:
         self.settings = settings
         self._clock = clock or SystemClock()
         self._rights = settings.rights
+        self._is_deaf = False
         self._session: Session | None = None
         self._stopped = threading.Event()
         self._reopening = threading.Lock()
@@ -95,15 +96,19 @@ class Zipper:
             False: these are the rights that hold already, and nothing was done.
 
         Raises:
-            TransportError: the session does not open again, and the zipper is deaf. Try again.
+            TransportError: the session does not open again, and the zipper is deaf until this is called with success.
         """
         with self._reopening:
-            if rights == self._rights or self._stopped.is_set() or self._session is None:
+            holds_already = rights == self._rights and not self._is_deaf
+            if holds_already or self._stopped.is_set() or self._session is None:
                 return False
-            reopen_router(self._session, self._opening(rights))
-            self._rights = rights
+            # Before anybody can connect again and ask.
             for namespace in self._namespaces.values():
                 namespace.entitle(self._entitlements(rights, namespace.name))
+            self._is_deaf = True
+            reopen_router(self._session, self._opening(rights))
+            self._is_deaf = False
+            self._rights = rights
             return True
 
     def ledger(self, timeout_s: float = ANSWER_TIMEOUT_S, *, namespace: str | None = None) -> dict[str, Any]:
@@ -178,6 +183,7 @@ class Zipper:
             peers=tuple(s.peers),
             client=s.client,
             rights=None if rights is None else tuple(rights),
+            peer_names=tuple(s.peer_names),
             max_payload_bytes=s.max_payload_bytes,
         )
 

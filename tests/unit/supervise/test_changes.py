@@ -9,15 +9,18 @@ import pytest
 from msgspec.structs import replace
 
 from nearfield.config import (
+    AuthConfig,
     DeliveryConfig,
     FunctionConfig,
     ModelConfig,
+    NamespaceConfig,
+    RightConfig,
     SandboxConfig,
     Workflow,
 )
 from nearfield.errors import ConfigError
 from nearfield.signing import PublicKey
-from nearfield.supervise.changes import Version, code_of, compare, files_of, refuse_fixed, version_of
+from nearfield.supervise.changes import Version, code_of, compare, files_of, functions_of, refuse_fixed, version_of
 
 GUEST, PROGRAM = Path("/w/detect.wasm"), Path("/w/count.py")
 NET, OTHER = Path("/w/net.tflite"), Path("/w/other.onnx")
@@ -128,7 +131,17 @@ def test_named_function_is_restarted_though_nothing_differs() -> None:
 
 @pytest.mark.parametrize(
     "field",
-    [{"name": "b"}, {"host": "b"}, {"port": 1}, {"second_port": 2}, {"namespace": "b"}, {"peers": ("b:1",)}],
+    [
+        {"name": "b"},
+        {"host": "b"},
+        {"port": 1},
+        {"second_port": 2},
+        {"namespace": "b"},
+        {"peers": ("b:1",)},
+        {"auth": AuthConfig(type="token")},
+        {"insecure": True},
+        {"namespaces": {"dairy": NamespaceConfig(functions=())}},
+    ],
     ids=str,
 )
 def test_what_only_another_start_can_change_is_refused(field: dict[str, Any]) -> None:
@@ -139,12 +152,44 @@ def test_what_only_another_start_can_change_is_refused(field: dict[str, Any]) ->
         refuse_fixed(before, replace(before, **field), "w.yaml")
 
 
+def test_rights_and_functions_of_namespaces_may_change() -> None:
+    before = replace(version(DETECT).workflow, namespaces={"dairy": NamespaceConfig(functions=(DETECT,))})
+    rights = {"cam": RightConfig(send=(16,))}
+    refuse_fixed(before, replace(before, rights=rights), "w.yaml")
+    refuse_fixed(before, replace(before, namespaces={"dairy": NamespaceConfig(functions=(), rights=rights)}), "w.yaml")
+
+
+def test_functions_of_other_namespaces_are_named_after_both() -> None:
+    dairy = NamespaceConfig(functions=(COUNT, replace(DETECT, observe=(20,))))
+    before = Version(replace(version(DETECT).workflow, namespaces={"dairy": dairy}), version().digests)
+    assert functions_of(before.workflow) == {
+        "detect": ("default", DETECT),
+        "dairy/count": ("dairy", COUNT),
+        "dairy/detect": ("dairy", dairy.functions[1]),
+    }
+    without = version(DETECT)
+    assert changes(without, before) == [("dairy/count", "added", (), 1, 0), ("dairy/detect", "added", (), 2, 0)]
+    assert changes(before, without) == [("dairy/count", "removed", (), 0, 1), ("dairy/detect", "removed", (), 0, 2)]
+    # Moved to another namespace: that is another function.
+    moved = Version(replace(before.workflow, functions=(COUNT, DETECT), namespaces={}), before.digests)
+    assert [(change.namespace, change.name, change.kind) for change in compare(before, moved)] == [
+        ("default", "count", "added"),
+        ("default", "detect", "unchanged"),
+        ("dairy", "dairy/count", "removed"),
+        ("dairy", "dairy/detect", "removed"),
+    ]
+    assert changes(before, before, "dairy/detect") == [("dairy/detect", "restarted", ("asked for",), 2, 2)]
+    assert files_of(before.workflow) == {GUEST, PROGRAM, NET, OTHER}
+
+
 def test_every_field_of_a_workflow_is_either_compared_or_fixed() -> None:
     from nearfield.supervise.changes import FIXED
 
     # `Version.signers` is what the two last come to.
     compared = {"functions", "models", "require_signed", "trusted_signers"}
-    assert {*FIXED, *compared} == set(Workflow.__struct_fields__)
+    # What is in `namespaces` is compared, which there are is fixed; rights are set when the functions are through.
+    elsewhere = {"namespaces", "rights"}
+    assert {*FIXED, *compared, *elsewhere} == set(Workflow.__struct_fields__)
 
 
 def test_version_has_the_digest_of_each_file_that_can_be_read(tmp_path: Path) -> None:

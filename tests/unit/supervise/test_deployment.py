@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 from msgspec.structs import replace
 
-from nearfield.config import DeliveryConfig, FunctionConfig, Workflow
+from nearfield.config import DeliveryConfig, FunctionConfig, NamespaceConfig, Workflow
 from nearfield.errors import ConfigError, StartFailed, TransportError, UsageError
 from nearfield.supervise import Deployment, FunctionChange, Supervisor, Version, policy_of
 from nearfield.transport import Address
@@ -26,44 +26,60 @@ Eventually = Callable[..., None]
 
 
 class FakeZipper:
-    """Notes what it is told. All processes have joined, but those of functions in `absent`."""
+    """Notes what it is told. All processes have joined, but those of functions in `absent`.
+
+    Functions of other namespaces than `default` are noted as `namespace/function`.
+    """
+
+    namespaces = ("default", "dairy")
 
     def __init__(self, supervisor: Supervisor) -> None:
         self._supervisor = supervisor
         self.policies: list[list[GroupPolicy]] = []
+        self.others: list[list[str]] = []
         self.calls: list[tuple[Any, ...]] = []
         self.absent: set[str] = set()
         self.is_slow = False
 
-    def pids_of(self, function: str) -> set[int]:
+    def pids_of(self, function: str, *, namespace: str) -> set[int]:
+        function = placed(namespace, function)
         if self.is_slow:
             self.is_slow = False
             raise TransportError("the dispatcher does not answer")
         pids = {pid for label, pid in self._supervisor.pids().items() if label.startswith(f"{function}#")}
         return set() if function in self.absent else pids
 
-    def set_policies(self, policies: Sequence[GroupPolicy], timeout_s: float) -> None:
-        self.policies.append([*policies])
+    def set_policies(self, policies: Sequence[GroupPolicy], timeout_s: float, *, namespace: str) -> None:
+        if namespace == "default":
+            self.policies.append([*policies])
+        else:
+            self.others.append([policy.name for policy in policies])
 
-    def add_function(self, policy: GroupPolicy) -> None:
-        self.calls.append(("add", policy.name))
+    def add_function(self, policy: GroupPolicy, *, namespace: str) -> None:
+        self.calls.append(("add", placed(namespace, policy.name)))
 
-    def remove_function(self, name: str, timeout_s: float) -> None:
-        self.calls.append(("remove", name))
+    def remove_function(self, name: str, timeout_s: float, *, namespace: str) -> None:
+        self.calls.append(("remove", placed(namespace, name)))
 
-    def expect(self, name: str, observe: frozenset[int], timeout_s: float = 2.0) -> None:
-        self.calls.append(("expect", name, set(observe)))
+    def expect(self, name: str, observe: frozenset[int], timeout_s: float = 2.0, *, namespace: str) -> None:
+        self.calls.append(("expect", placed(namespace, name), set(observe)))
+
+
+def placed(namespace: str, function: str) -> str:
+    return function if namespace == "default" else f"{namespace}/{function}"
 
 
 class Bench:
-    def __init__(self, supervisor: Supervisor, eventually: Eventually) -> None:
+    told: list[tuple[str, str]]
+
+    def __init__(self, supervisor: Supervisor, eventually: Eventually, runs: Version | None = None) -> None:
         self.supervisor = supervisor
         self.eventually = eventually
         self.zipper = FakeZipper(supervisor)
         self.deployment = Deployment(
             cast(Any, self.zipper),
             supervisor,
-            version(KEEP, FOREIGN),
+            runs or version(KEEP, FOREIGN),
             where="w.yaml",
             reach=[Address("127.0.0.1", 9900)],
             identity=None,
@@ -188,3 +204,59 @@ def test_what_cannot_change_is_refused_before_anything_is_done(bench: Bench) -> 
         bench.change(version(replace(KEEP, instances=5), port=1))
     assert bench.supervisor.pids() == bench.first
     assert bench.zipper.calls == []
+
+
+# ---- namespaces
+
+
+def dairy(*functions: FunctionConfig) -> dict[str, NamespaceConfig]:
+    return {"dairy": NamespaceConfig(functions=functions)}
+
+
+@pytest.fixture
+def tenants(monkeypatch: pytest.MonkeyPatch, eventually: Eventually) -> Iterator[Bench]:
+    """`keep` twice: two functions of one name. Workers are told which is theirs."""
+    told: list[tuple[str, str]] = []
+
+    def command(function: FunctionConfig, *_: Any, namespace: str, **__: Any) -> list[str]:
+        told.append((namespace, function.name))
+        return IDLE
+
+    monkeypatch.setattr("nearfield.supervise.deployment.worker_command", command)
+    supervisor = Supervisor()
+    bench = Bench(supervisor, eventually, version(KEEP, namespaces=dairy(replace(KEEP, instances=1))))
+    bench.told = told
+    yield bench
+    supervisor.stop()
+
+
+def test_functions_of_one_name_in_two_namespaces_are_two(tenants: Bench) -> None:
+    assert list(tenants.first) == ["keep#1", "keep#2", "dairy/keep#1"]
+    assert tenants.told == [("default", "keep"), ("dairy", "keep")]
+    after = version(KEEP, namespaces=dairy(replace(KEEP, instances=1, observe=(17,))))
+    assert [change.kind for change in tenants.change(after)] == ["unchanged", "restarted"]
+    assert list(tenants.supervisor.pids()) == ["keep#1", "keep#2", "dairy/keep#2"]
+    assert tenants.zipper.calls == [("expect", "dairy/keep", {17})]
+    assert (tenants.zipper.policies, tenants.zipper.others) == ([[policy_of(KEEP)]], [["keep"]])
+
+
+def test_functions_of_another_namespace_come_go_and_are_started_anew_by_name(tenants: Bench) -> None:
+    tenants.change(version(KEEP, namespaces=dairy(OTHER)))
+    assert tenants.zipper.calls == [("add", "dairy/other")]
+    assert tenants.zipper.others == [["other", "keep"], ["other"]]
+    assert list(tenants.supervisor.pids()) == ["keep#1", "keep#2", "dairy/other#1"]
+    (_, change) = tenants.change(version(KEEP, namespaces=dairy(OTHER)), "dairy/other")
+    assert (change.name, change.function, change.what) == ("dairy/other", "other", ("asked for",))
+    assert list(tenants.supervisor.pids()) == ["keep#1", "keep#2", "dairy/other#2"]
+    with pytest.raises(UsageError) as caught:
+        tenants.change(version(KEEP, namespaces=dairy(OTHER)), "other")
+    assert str(caught.value) == "function `other` is not in the workflow; listed there: `keep`, `dairy/other`"
+
+
+def test_failed_start_in_another_namespace_is_taken_back_there(tenants: Bench) -> None:
+    tenants.zipper.absent = {"dairy/other"}
+    steps = tenants.deployment.change(version(KEEP, namespaces=dairy(replace(KEEP, observe=(17,)), OTHER)))
+    assert next(steps) == "starting 2 × `dairy/keep`, 1 × `dairy/other`"
+    steps.close()
+    assert tenants.zipper.calls[2:] == [("expect", "dairy/keep", set()), ("remove", "dairy/other")]
+    assert tenants.supervisor.pids() == tenants.first

@@ -6,19 +6,20 @@ from collections.abc import Collection, Iterator
 from typing import Any, cast
 
 from nearfield.config import FunctionConfig, Workflow
-from nearfield.errors import ConfigError, StartFailed
+from nearfield.errors import ConfigError, StartFailed, TransportError
 from nearfield.supervise import Event, FunctionChange, Reloader, ReloadRequest, Version, text_of
 
 VERSION = Version(Workflow(name="line", functions=()), {})
 ENTRY = FunctionConfig(name="detect")
-CHANGE = FunctionChange("detect", ENTRY, ENTRY, ("code", "sandbox"), 1, 1)
-REST = FunctionChange("rest", ENTRY, ENTRY, (), 0, 0)
+CHANGE = FunctionChange("default", "detect", ENTRY, ENTRY, ("code", "sandbox"), 1, 1)
+REST = FunctionChange("default", "rest", ENTRY, ENTRY, (), 0, 0)
 
 
 class FakeDeployment:
     """Does as it is told, a step for each character: `.` waits, `p` speaks, `x` fails."""
 
     def __init__(self) -> None:
+        self.version = VERSION
         self.script = "p."
         self.asked: list[Collection[str]] = []
         self.taken_back = 0
@@ -41,12 +42,20 @@ class Bench:
         self.deployment = FakeDeployment()
         self.events: list[Event] = []
         self.wrong: ConfigError | None = None
-        self.reloader = Reloader(cast(Any, self.deployment), self.read, self.events.append)
+        self.rights = False
+        self.rights_fail: TransportError | None = None
+        self.reloader = Reloader(cast(Any, self.deployment), self.read, self.events.append, self.apply_rights)
 
     def read(self) -> Version:
         if self.wrong is not None:
             raise self.wrong
         return VERSION
+
+    def apply_rights(self, workflow: Workflow) -> bool:
+        assert workflow is VERSION.workflow
+        if self.rights_fail is not None:
+            raise self.rights_fail
+        return self.rights
 
     def names(self) -> list[str]:
         return [event["event"] for event in self.events]
@@ -123,7 +132,34 @@ def test_zipper_that_stops_takes_back_what_is_not_done_and_says_so() -> None:
 def test_events_are_lines_for_people() -> None:
     assert text_of({"event": "reloading", "text": "compiling"}) == "compiling"
     assert text_of({"event": "reload-failed", "error": "no", "exit_code": 1}) == "no"
-    nothing = {"event": "reloaded", "took_s": 0.04, "functions": [REST.as_dict()]}
+    nothing = {"event": "reloaded", "took_s": 0.04, "functions": [REST.as_dict()], "rights": False}
     assert text_of(nothing) == "reloaded in 0.0 s: nothing has changed"
-    done = {"event": "reloaded", "took_s": 1.5, "functions": [CHANGE.as_dict(), REST.as_dict()]}
+    assert text_of(nothing | {"rights": True}) == "reloaded in 0.0 s: rights changed"
+    done = {"event": "reloaded", "took_s": 1.5, "functions": [CHANGE.as_dict(), REST.as_dict()], "rights": True}
+    assert text_of(done) == "reloaded in 1.5 s: `detect` restarted (code, sandbox); rights changed"
+    done["rights"] = False
     assert text_of(done) == "reloaded in 1.5 s: `detect` restarted (code, sandbox)"
+
+
+def test_rights_are_applied_when_the_functions_are_through_and_told_about() -> None:
+    bench = Bench()
+    for bench.rights in (True, False):
+        bench.reloader.request(ReloadRequest())
+        bench.poll()
+    assert [event["rights"] for event in bench.events if event["event"] == "reloaded"] == [True, False]
+
+
+def test_rights_that_cannot_be_applied_fail_the_reload_and_not_the_next() -> None:
+    bench = Bench()
+    bench.rights_fail = TransportError("cannot open the session again")
+    bench.reloader.request(ReloadRequest())
+    bench.poll()
+    assert bench.events[-1] == {
+        "event": "reload-failed",
+        "error": "the functions are those of the new workflow, the rights are not yet: cannot open the session again",
+        "exit_code": 1,
+    }
+    bench.rights_fail = None
+    bench.reloader.request(ReloadRequest())
+    bench.poll()
+    assert bench.names()[-1] == "reloaded"

@@ -71,12 +71,16 @@ def test_worker_that_cannot_work_is_not_started_again(
 def test_worker_that_hangs_is_killed_and_started_again_and_no_other_process(
     supervisor: Supervisor, eventually: Eventually
 ) -> None:
-    supervisor.add("one", IDLE)
+    supervisor.add("one#1", IDLE)
+    supervisor.add("dairy/one#1", IDLE)
     supervisor.poll()
-    pid = supervisor.pids()["one"]
-    assert not supervisor.kill(os.getpid())
-    assert supervisor.kill(pid)
-    eventually(lambda: supervisor.poll() or supervisor.pids().get("one", pid) != pid, "another process")
+    pid = supervisor.pids()["one#1"]
+    assert not supervisor.kill(os.getpid(), "one")
+    # Whoever joins may say any process id: that of another function is none of theirs.
+    for name in ("dairy/one", "dairy", "on", "one#1", ""):
+        assert not supervisor.kill(pid, name)
+    assert supervisor.kill(pid, "one")
+    eventually(lambda: supervisor.poll() or supervisor.pids().get("one#1", pid) != pid, "another process")
     assert not is_alive(pid)
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 import zenoh
 
-from nearfield.frame.rights import Right
+from nearfield.frame.rights import ALL, ANY_NAME, Right
 from nearfield.transport.access_control import access_settings
 
 CAMERA = Right("ns", "cam", send=frozenset({16}), origins=("cam",), max_payload_bytes=1_000)
@@ -83,3 +84,54 @@ def test_sizes_are_limited_for_all_and_lower_where_a_right_says_so() -> None:
         (["nearfield/ns/frames/16/z/cam/-"], 66_536),
     ]
     assert all(limit["flows"] == ["ingress"] for limit in limits)
+
+
+# ---- peers
+
+
+def policies(access: dict[str, Any]) -> dict[str, tuple[dict[str, Any], set[str]]]:
+    """What tells each subject, and the keys that are opened for it."""
+    keys = {rule["id"]: rule["key_exprs"] for rule in access["rules"]}
+    subjects = {subject["id"]: {k: v for k, v in subject.items() if k != "id"} for subject in access["subjects"]}
+    return {
+        policy["id"]: (subjects[policy["subjects"][0]], {key for rule in policy["rules"] for key in keys[rule]})
+        for policy in access["policies"]
+    }
+
+
+PEER = Right("ns", "hall-2", is_zipper=True)
+
+
+@pytest.mark.parametrize("named_by", ["certificate", "token"])
+def test_certificate_of_a_peer_opens_what_passes_between_zippers_in_every_namespace(named_by: Any) -> None:
+    other = Right("other", "x", observe=ALL)
+    access = compiled(CAMERA, other, named_by=named_by, peer_names=("machine",))["access_control"]
+    known_by, keys = policies(access)["0/machine"]
+    assert known_by == {"cert_common_names": ["machine"]}
+    assert {"nearfield/ns/forward/*/*/*", "nearfield/other/forward/*/*/*"} <= keys
+    assert not {key for key in keys if key.split("/")[2:3] in (["reports"], ["dispatch"], ["join"], ["ledger"])}
+
+
+def test_zipper_that_comes_with_a_token_is_known_by_its_certificate_when_one_goes_to_it() -> None:
+    # Whom we go to shows us no token.
+    found = policies(compiled(CAMERA, PEER, named_by="token")["access_control"])
+    assert [known_by for known_by, _ in found.values()] == [
+        {"usernames": ["cam"]},
+        {"usernames": ["hall-2"]},
+        {"cert_common_names": ["hall-2"]},
+    ]
+    assert found["hall-2"][1] == found["0/hall-2"][1]
+
+
+def test_certificate_with_the_name_of_a_token_gives_what_a_zipper_has_and_nothing_else() -> None:
+    both = Right("ns", "hall-2", send=ALL, origins=("*",), is_zipper=True, reads_ledger=True)
+    found = policies(compiled(both, named_by="token")["access_control"])
+    assert found["0/hall-2"][1] == policies(compiled(PEER, named_by="token")["access_control"])["0/hall-2"][1]
+    assert "nearfield/ns/ledger/z" in found["hall-2"][1] - found["0/hall-2"][1]
+    (camera,) = policies(compiled(CAMERA, named_by="token")["access_control"])
+    assert camera == "cam"
+
+
+def test_right_of_any_name_is_that_of_whoever_is_let_in() -> None:
+    found = policies(compiled(Right("ns", ANY_NAME, is_zipper=True), named_by="token")["access_control"])
+    assert [known_by for known_by, _ in found.values()] == [{}]

@@ -136,6 +136,14 @@ def test_request_that_makes_no_sense_is_refused(state: StateDirectory, request_:
     assert issued_identities(state) == []
 
 
+def test_name_of_this_machine_s_zippers_is_not_issued(state: StateDirectory) -> None:
+    name = ensure_server_certificate(state, now=NOW).name
+    with pytest.raises(UsageError) as caught:
+        issue(state, Request(name, ("source",)), now=NOW)
+    assert str(caught.value) == f"identity `{name}`: is what this machine's own zippers are known by"
+    assert issued_identities(state) == []
+
+
 def test_host_that_is_none_is_refused(state: StateDirectory) -> None:
     with pytest.raises(CertificateError, match="got `a b`, expected a host name or address"):
         issue(state, Request("a", ("zipper",), hosts=("a b",)))
