@@ -44,7 +44,7 @@ def test_certificates_that_are_given_are_checked(state_directory: Path) -> None:
 
 
 def test_authority_alone_is_for_those_without_a_certificate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    ca = tmp_path / "ca.pem"
+    ca = ensure_local_identity(StateDirectory(tmp_path / "state")).ca_pem_path
     assert credentials_of(ca, None, None) == Uncertified(ca)
     monkeypatch.setenv("NEARFIELD_TOKEN", "cam-1:of-the-environment")
     assert credentials_of(ca, None, None) == Uncertified(ca, Token("cam-1", "of-the-environment"))

@@ -156,8 +156,8 @@ BAD: list[tuple[str, list[str]]] = [
         "functions: []\nnaem: a",
         [
             (
-                "workflow.yaml:2: naem: unknown key; did you mean `name`? known: `name`, `host`, `port`, `functions`, "
-                "`models`, `peers`, `namespace`, `rights`, `namespaces`, `certificates`, "
+                "workflow.yaml:2: naem: unknown key; did you mean `name`? known: `name`, `host`, `port`, "
+                "`second_port`, `functions`, `models`, `peers`, `namespace`, `rights`, `namespaces`, `certificates`, "
                 "`require_signed`, `trusted_signers`, `auth`, `insecure`, `limits`"
             )
         ],
