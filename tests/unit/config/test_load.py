@@ -156,9 +156,9 @@ BAD: list[tuple[str, list[str]]] = [
         "functions: []\nnaem: a",
         [
             (
-                "workflow.yaml:2: naem: unknown key; did you mean `name`? known: `name`, `host`, `port`, `functions`, "
-                "`models`, `peers`, `namespace`, `certificates`, `require_signed`, `trusted_signers`, "
-                "`auth`, `insecure`, `limits`"
+                "workflow.yaml:2: naem: unknown key; did you mean `name`? known: `name`, `host`, `port`, "
+                "`second_port`, `functions`, `models`, `peers`, `namespace`, `certificates`, `require_signed`, "
+                "`trusted_signers`, `auth`, `insecure`, `limits`"
             )
         ],
     ),
