@@ -648,6 +648,7 @@ class DispatcherMachine(RuleBasedStateMachine):
         assert snapshot["ingress"] == {
             "accepted": self.accepted,
             "duplicates": self.duplicates,
+            "messages_refused": 0,
             "rejected": self.rejected,
         }
         assert set(snapshot["removed"]) == set(self.removed)

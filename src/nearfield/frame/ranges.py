@@ -15,13 +15,26 @@ Range = tuple[int, int]
 
 
 class RangeSet:
-    """Numbers from 0 on. When there are too many ranges, the lowest is forgotten."""
+    """Numbers from 0 on. When there are too many ranges, the lowest is forgotten.
 
-    __slots__ = ("_firsts", "_lasts")
+    Attributes:
+        floor: the greatest number that was forgotten; -1: none was.
+    """
+
+    __slots__ = ("_firsts", "_lasts", "floor")
 
     def __init__(self) -> None:
         self._firsts: list[int] = []
         self._lasts: list[int] = []
+        self.floor = -1
+
+    def __len__(self) -> int:
+        """Ranges."""
+        return len(self._firsts)
+
+    def __contains__(self, number: int) -> bool:
+        place = bisect_right(self._firsts, number)
+        return bool(place) and number <= self._lasts[place - 1]
 
     def add(self, number: int) -> None:
         """One more; adding it again changes nothing."""
@@ -56,6 +69,7 @@ class RangeSet:
             lasts.insert(place, number)
             if len(firsts) > MAX_RANGES:
                 forgotten = 1 if place == 0 else 0
+                self.floor = max(self.floor, lasts[forgotten])
                 del firsts[forgotten], lasts[forgotten]
 
 

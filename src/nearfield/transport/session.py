@@ -100,6 +100,10 @@ QuestionCallback = Callable[[str, bytes, Reply], None]
 
 
 SETTLE_TIMEOUT_S = 2.0
+# Payloads up to this are copied when they arrive.
+COPIED_BYTES = 16 * 1024
+# Larger questions are none of ours, and not answered.
+MAX_QUESTION_BYTES = 256 * 1024
 # A key under which nobody announces anything.
 _NO_TOKEN = "nearfield/settled"
 
@@ -245,6 +249,8 @@ class Session:
                         _log.debug("the asker of `%s` is gone", query.key_expr)
 
             question = query.payload
+            if question is not None and len(question) > MAX_QUESTION_BYTES:
+                return
             on_question(str(query.key_expr), b"" if question is None else question.to_bytes(), reply)
 
         def declare(session: zenoh.Session) -> Callable[[], object]:
@@ -533,7 +539,9 @@ def open_client(
 
 def _open_bundle(payload: Payload, attachment: bytes) -> Sequence[Message]:
     if not is_bundle(attachment):
-        return ((payload, attachment),)
+        # What is small would keep all of the buffer that it came in, of 64 KB.
+        kept = payload if len(payload) > COPIED_BYTES else _Part(payload.to_bytes())
+        return ((kept, attachment),)
     try:
         messages = decode_bundle(payload.to_bytes(), attachment)
     except RemoteProtocolError:

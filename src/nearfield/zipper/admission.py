@@ -7,6 +7,9 @@ from collections.abc import Iterable
 from nearfield.frame import MAX_TAG, RESERVED_TAGS, format_tag
 from nearfield.frame.control import MAX_CREDITS, JoinRequest
 
+# Tags that an instance may name; each costs the zipper a subscription.
+MAX_OBSERVED = 256
+
 
 def refusal(request: JoinRequest, observed: frozenset[int] | None, known: Iterable[str]) -> str | None:
     """Why an instance is not admitted, or None.
@@ -23,6 +26,8 @@ def refusal(request: JoinRequest, observed: frozenset[int] | None, known: Iterab
         return f"observe: got {invalid[0]}, expected tags from 0 to {MAX_TAG}"
     if not (asked or observed):
         return f"function `{request.function}` observes no tag: neither the workflow nor the function names one"
+    if len(asked) > MAX_OBSERVED:
+        return f"observe: got {len(asked)} tags, expected at most {MAX_OBSERVED}"
     if asked and observed and asked != observed:
         return (
             f"function `{request.function}` observes {_tags(observed)} at this zipper, "

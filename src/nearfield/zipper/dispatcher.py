@@ -26,6 +26,8 @@ from nearfield.zipper.streams import Streams
 MAX_HOPS = 16
 # Instances report twice a second; one that misses this many seconds of reports is given up.
 SILENCE_TIMEOUT_NS = 5_000_000_000
+# Of one function at one zipper.
+MAX_INSTANCES = 1_024
 # What may wait in all queues together, unless the workflow says otherwise.
 QUEUE_BYTES = 256 * 2**20
 
@@ -188,6 +190,8 @@ class Dispatcher(Generic[PayloadType]):
         if why := refusal(request, observed, known):
             return why
         assert group is not None
+        if len(group.instances) >= MAX_INSTANCES and request.instance not in self._group_of_instance:
+            return f"function `{request.function}` has {MAX_INSTANCES} instances, and takes no more"
         self.leave(request.instance, "replaced")
         if not group.observe:
             group.observe = frozenset(request.observe)
@@ -277,6 +281,7 @@ class Dispatcher(Generic[PayloadType]):
             self.leave(name, "instance-silent")
         for group in self._groups:
             group.expire(now_ns)
+        self._streams.tidy()
         self.pump_all(now_ns)
         return silent
 

@@ -149,11 +149,21 @@ class GroupLedger:
 
 @dataclass(slots=True)
 class IngressLedger:
-    """Frames that never reached a group, by reason."""
+    """Frames that never reached a group, by reason.
+
+    Attributes:
+        messages_refused: those that are no frames, and found no room.
+    """
 
     accepted: int = 0
     duplicates: int = 0
+    messages_refused: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
 
     def snapshot(self) -> dict[str, Any]:
-        return {"accepted": self.accepted, "duplicates": self.duplicates, "rejected": dict(self.rejected)}
+        return {
+            "accepted": self.accepted,
+            "duplicates": self.duplicates,
+            "rejected": dict(self.rejected),
+            "messages_refused": self.messages_refused,
+        }

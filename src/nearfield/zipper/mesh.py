@@ -96,15 +96,13 @@ class Mesh:
     def _on_alive(self, key: str, is_alive: bool) -> None:
         if not is_alive:
             name = key.rsplit("/", 1)[-1]
-            self._inbox.put(lambda now_ns: self._lose(name, now_ns))
+            self._inbox.put_message(lambda now_ns: self._lose(name, now_ns), len(key))
 
     def _on_capacity(self, key: str, payload: Payload, attachment: bytes) -> None:
-        data = payload.to_bytes()
-        self._inbox.put(lambda now_ns: self._hear(data, now_ns))
+        self._inbox.put_message(lambda now_ns: self._hear(payload.to_bytes(), now_ns), len(payload))
 
     def _on_report(self, key: str, payload: Payload, attachment: bytes) -> None:
-        data = payload.to_bytes()
-        self._inbox.put(lambda now_ns: self._take_report(data, now_ns))
+        self._inbox.put_message(lambda now_ns: self._take_report(payload.to_bytes(), now_ns), len(payload))
 
     def _on_frame(self, key: str, payload: Payload, attachment: bytes) -> None:
         # One that finds no room is lost, and the peer hands it out again.

@@ -51,6 +51,7 @@ AnswerType = TypeVar("AnswerType")
 TICK_S = 0.5
 # Events that are worked off before anything is sent: under load, several acknowledgements become one.
 BATCH_EVENTS = 64
+LEDGER_IS_CHEAP_NS = 5_000_000
 
 
 class Namespace:
@@ -95,6 +96,8 @@ class Namespace:
         self._sender: Sender | None = None
         self._routes_version = -1
         self._hello = b""
+        self._ledger = b""
+        self._ledger_due_ns = 0
         self._thread = threading.Thread(target=self._run, name=f"dispatcher-{name}", daemon=True)
         self._stopped = threading.Event()
 
@@ -190,34 +193,30 @@ class Namespace:
             for payload, attachment in messages:
                 self._offer(frame_key, payload, attachment, now_ns)
 
-        def refuse(_: int) -> None:
-            self._dispatcher.reject("zipper-overload", len(messages))
-
         size = sum(len(payload) for payload, _ in messages)
-        if not self._inbox.put_frames(offer, keys.origin_in(key), len(messages), size):
-            self._inbox.put(refuse)
+        self._inbox.put_frames(offer, keys.origin_in(key), len(messages), size)
 
     def _on_report(self, key: str, payload: Payload, attachment: bytes) -> None:
-        data = payload.to_bytes()
-        self._inbox.put(lambda now_ns: self._take_report(key, data, now_ns))
+        self._inbox.put_message(lambda now_ns: self._take_report(key, payload.to_bytes(), now_ns), len(payload))
 
     def _on_join(self, key: str, question: bytes, reply: Reply) -> None:
-        self._inbox.put(lambda now_ns: self._admit(key, question, reply, now_ns))
+        self._inbox.put_message(lambda now_ns: self._admit(key, question, reply, now_ns), len(question))
 
     def _on_leave(self, key: str, question: bytes, reply: Reply) -> None:
-        self._inbox.put(lambda now_ns: self._retire(key, question, reply, now_ns))
+        self._inbox.put_message(lambda now_ns: self._retire(key, question, reply, now_ns), len(question))
 
     def _on_rights(self, key: str, question: bytes, reply: Reply) -> None:
         reply(encode(self._entitlements.of(key.rsplit("/", 1)[-1])))
 
     def _on_ledger(self, key: str, question: bytes, reply: Reply) -> None:
-        self._inbox.put(lambda _: reply(encode(self._snapshot())))
+        self._inbox.put_message(lambda now_ns: reply(self._encoded_ledger(now_ns)), len(question))
 
     def _on_alive(self, key: str, is_alive: bool) -> None:
         if not is_alive:
             with contextlib.suppress(RemoteProtocolError):  # whatever that was, it is no instance of ours
                 instance = keys.qualified_in(key)
-                self._inbox.put(lambda now_ns: self._lose(instance, now_ns))
+                # One that finds no room is missed when it reports no more.
+                self._inbox.put_message(lambda now_ns: self._lose(instance, now_ns), len(key))
 
     # ---- the dispatcher's thread
 
@@ -248,6 +247,7 @@ class Namespace:
         self._flush(self._session)
 
     def _tick(self, session: Session, now_ns: int) -> None:
+        self._count_refused()
         for name in self._dispatcher.tick(now_ns):
             _log.warning("instance `%s` fell silent; its frames go to others", name)
         for line in self._losses.lines(self._dispatcher.snapshot(sources=False)["groups"], now_ns):
@@ -326,7 +326,7 @@ class Namespace:
             reply(encode(JoinReply(error=str(broken))))
             return
         if error is not None:
-            _log.warning("instance `%s` refused: %s", request.instance, error)
+            self._warn("instance `%s` refused: %s", request.instance, error)
             reply(encode(JoinReply(error=error)))
             return
         self._refresh_observed(self._session)
@@ -356,7 +356,24 @@ class Namespace:
             _log.info("instance `%s` is gone", instance)
             self._dispatcher.pump_all(now_ns)
 
+    def _encoded_ledger(self, now_ns: int) -> bytes:
+        """For whoever asks. Made anew each time, unless that would take more than a tenth of all time."""
+        if now_ns >= self._ledger_due_ns:
+            self._ledger = encode(self._snapshot())
+            cost_ns = self._clock.monotonic_ns() - now_ns
+            self._ledger_due_ns = now_ns + (10 * cost_ns if cost_ns > LEDGER_IS_CHEAP_NS else 0)
+        return self._ledger
+
+    def _count_refused(self) -> None:
+        refused = self._inbox.take_refused()
+        if refused["frames"]:
+            self._dispatcher.reject("zipper-overload", refused["frames"])
+        if refused["messages"]:
+            self._dispatcher.ingress.messages_refused += refused["messages"]
+            self._warn("%d messages refused: too large, or more than find room", refused["messages"])
+
     def _snapshot(self) -> dict[str, Any]:
+        self._count_refused()
         return {
             "zipper": self._settings.name,
             "namespace": self.name,

@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 from nearfield.frame.ranges import Range, RangeSet
 from nearfield.zipper.item import NEVER_NS
 
-# A source re-sends at most its window (tens of frames) after a reconnect; this is far beyond it.
-DUPLICATE_WINDOW = 4_096
 MAX_STREAMS = 10_000
+# Of all streams together, about 100 bytes each. A stream has few, unless its frames come with gaps.
+MAX_RANGES = 1_000_000
 # News waits for more news as long as a source has much else under way, but not longer.
 LINGER_NS = 2_000_000
+# Streams that are looked at to find one that can be forgotten.
+FORGET_TRIES = 16
 
 
 @dataclass(slots=True, eq=False)
@@ -34,23 +36,21 @@ class Stream:
     since_ns: int = 0
     _news: int = 0
     _oldest_news: int = 0
-    _seen: OrderedDict[int, None] = field(default_factory=OrderedDict)
-    _floor: int = -1
 
     def is_new(self, sequence: int) -> bool:
-        """Whether this frame was not admitted before. One that was, and is released, is acknowledged again."""
-        if sequence <= self._floor or sequence in self._seen:
-            if sequence not in self.held:
-                self._release(sequence)
+        """Whether this frame was not admitted before. One that was, and is released, is acknowledged again.
+
+        What is older than everything remembered counts as admitted: no source has so much under way.
+        """
+        if sequence in self.held:
+            return False
+        if sequence <= self.released.floor or sequence in self.released:
+            self._release(sequence)
             return False
         return True
 
     def admit(self, sequence: int, groups: int) -> None:
         """Take a new frame in: its source may forget it when so many groups have settled it; none: at once."""
-        self._seen[sequence] = None
-        if len(self._seen) > DUPLICATE_WINDOW:
-            oldest, _ = self._seen.popitem(last=False)
-            self._floor = max(self._floor, oldest)
         if groups:
             self.held[sequence] = groups
         else:
@@ -127,8 +127,18 @@ class Streams:
         self._unacknowledged[:] = later
         return due
 
-    def _forget_one(self) -> None:
-        for key, entry in self._streams.items():
+    def tidy(self) -> None:
+        """Keep the bound on ranges. Looks at all streams; to be called about twice a second."""
+        excess = sum(len(entry.released) for entry in self._streams.values()) - MAX_RANGES
+        while excess > 0 and (forgotten := self._forget_one()) is not None:
+            excess -= len(forgotten.released)
+
+    def _forget_one(self) -> Stream | None:
+        """The least recently used one that holds nothing. None: it is not among the next few."""
+        for _ in range(min(len(self._streams), FORGET_TRIES)):
+            key, entry = self._streams.popitem(last=False)
             if not entry.held:
-                del self._streams[key]
-                return
+                return entry
+            # Behind the others, so that the next time does not look at it again.
+            self._streams[key] = entry
+        return None

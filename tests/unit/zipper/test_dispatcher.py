@@ -552,7 +552,12 @@ def test_frame_that_runs_in_a_circle_is_refused() -> None:
     node = Node(LIVE)
     node.offer(0, hops=MAX_HOPS - 1)
     node.offer(0, hops=MAX_HOPS)
-    assert node.dispatcher.snapshot()["ingress"] == {"accepted": 1, "duplicates": 0, "rejected": {"hops": 1}}
+    assert node.dispatcher.snapshot()["ingress"] == {
+        "accepted": 1,
+        "duplicates": 0,
+        "rejected": {"hops": 1},
+        "messages_refused": 0,
+    }
 
 
 def test_frame_that_nobody_observes_is_counted_and_forgotten() -> None:

@@ -27,9 +27,33 @@ def test_events_come_out_in_order() -> None:
 
 def test_frames_are_refused_beyond_so_many_bytes_until_some_are_taken() -> None:
     box = Inbox(10)
-    assert [box.put_frames(nothing, "cam", 1, size) for size in (6, 4, 1, 0)] == [True, True, False, True]
+    sizes = {"a": 6, "b": 4, "c": 1, "d": 0}
+    assert [box.put_frames(nothing, sender, 1, size) for sender, size in sizes.items()] == [True, True, False, True]
     box.take()
-    assert [box.put_frames(nothing, "cam", 1, size) for size in (7, 6)] == [False, True]
+    assert [box.put_frames(nothing, sender, 1, size) for sender, size in (("e", 7), ("f", 6))] == [False, True]
+
+
+def test_no_sender_takes_more_than_a_part_of_the_bytes() -> None:
+    box = Inbox(40)
+    assert [box.put_frames(nothing, "flood", 1, size) for size in (6, 4, 1)] == [True, True, False]
+    assert box.put_frames(nothing, "cam", 1, 30), "one alone may be larger than its part"
+    box.take()
+    assert [box.put_frames(nothing, "flood", 1, size) for size in (7, 6)] == [False, True]
+
+
+def test_messages_have_room_of_their_own_and_what_is_refused_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inbox, "INBOX_MESSAGES", 3)
+    monkeypatch.setattr(inbox, "INBOX_MESSAGE_BYTES", 10)
+    monkeypatch.setattr(inbox, "MAX_MESSAGE_BYTES", 9)
+    box = Inbox(10)
+    assert box.put_frames(nothing, "cam", 2, 10)
+    assert not box.put_frames(nothing, "other", 2, 1)
+    assert [box.put_message(nothing, size) for size in (10, 9, 2, 1, 0, 0)] == [False, True, False, True, True, False]
+    assert box.take_refused() == {"frames": 2, "messages": 3}
+    assert box.take_refused() == {}
+    for _ in range(2):
+        assert box.take() is nothing
+    assert [box.put_message(nothing, size) for size in (9, 1)] == [True, False]
 
 
 def test_a_single_frame_finds_room_however_large() -> None:
@@ -68,7 +92,8 @@ def test_one_sender_takes_a_part_of_the_room_only(monkeypatch: pytest.MonkeyPatc
 
 def test_bytes_of_frames_that_come_together_are_refused_together() -> None:
     box = Inbox(10)
-    assert [box.put_frames(nothing, "cam", 2, size) for size in (8, 3, 2)] == [True, False, True]
+    sizes = {"a": 8, "b": 3, "c": 2}
+    assert [box.put_frames(nothing, sender, 2, size) for sender, size in sizes.items()] == [True, False, True]
 
 
 def test_taking_waits_until_it_is_woken() -> None:

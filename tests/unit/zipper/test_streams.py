@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from nearfield.frame.ranges import HISTORY, Range
+from nearfield.frame.ranges import HISTORY, MAX_RANGES, Range
 from nearfield.zipper import streams
 from nearfield.zipper.item import NEVER_NS
-from nearfield.zipper.streams import DUPLICATE_WINDOW, LINGER_NS, Stream, Streams
+from nearfield.zipper.streams import LINGER_NS, Stream, Streams
 
 NOW_NS = 10**9
 
@@ -148,13 +148,23 @@ def test_frames_may_come_in_any_order() -> None:
     assert new == [True, True, True, False]
 
 
-def test_what_is_older_than_the_window_counts_as_seen() -> None:
+def test_everything_in_one_piece_is_remembered_for_good() -> None:
     stream = Streams().of("cam", 1)
-    for sequence in range(DUPLICATE_WINDOW + 1):
+    for sequence in range(10_000):
         assert stream.is_new(sequence)
-        stream.admit(sequence, 1)
+        stream.admit(sequence, 0)
+    assert not any(map(stream.is_new, range(10_000)))
+    assert stream.is_new(10_000)
+
+
+def test_what_is_older_than_all_that_is_remembered_counts_as_admitted() -> None:
+    stream = Streams().of("cam", 1)
+    for sequence in range(1, 2 * MAX_RANGES + 2, 2):
+        assert stream.is_new(sequence)
+        stream.admit(sequence, 0)
+    assert not stream.is_new(1), "forgotten"
     assert not stream.is_new(0)
-    assert stream.is_new(DUPLICATE_WINDOW + 1)
+    assert stream.is_new(4), "a gap that is remembered"
 
 
 def test_two_incarnations_of_one_source_are_apart() -> None:
@@ -184,3 +194,25 @@ def test_streams_whose_frames_are_held_are_kept_and_so_is_the_newest(monkeypatch
     newest = known.of("c", 1)
     newest.admit(0, 1)
     assert all(known.find(origin, 1) is not None for origin in "abc")
+
+
+def test_held_streams_cost_no_more_the_more_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "MAX_STREAMS", 100)
+    known = Streams()
+    for number in range(100):
+        holding(known, 1, f"held-{number}")
+    known.of("free", 1)
+    for number in range(100 // streams.FORGET_TRIES + 1):
+        known.of(f"more-{number}", 1)
+    assert known.find("free", 1) is None, "found at last"
+    assert all(known.find(f"held-{number}", 1) is not None for number in range(100))
+
+
+def test_streams_with_many_gaps_are_forgotten_beyond_so_many_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "MAX_RANGES", 25)
+    known = Streams()
+    for origin in "abc":
+        for sequence in range(0, 20, 2):
+            known.of(origin, 1).admit(sequence, 0)
+    known.tidy()
+    assert [known.find(origin, 1) is not None for origin in "abc"] == [False, True, True]
