@@ -53,6 +53,15 @@ class Inbound:
         self._done.append(done)
         self._unreported += 1
 
+    def forget_unconfirmed(self) -> None:
+        """Say no more of what is done: the peer takes what it was not told yet for lost, and hands it out again.
+
+        Results and reports go the same way. When a line breaks, both are lost, and a report that is repeated on another
+        way would speak of results that nobody received.
+        """
+        self._done.clear()
+        self._unreported = 0
+
     def report(self, name: str, *, full: bool) -> Report:
         """What to tell the peer now; `name` is this zipper's. `full` repeats the long history."""
         count = LONG_HISTORY if full else max(SHORT_HISTORY, self._unreported)

@@ -6,6 +6,7 @@ Everything runs on the dispatcher's thread but the callbacks, which only put eve
 from __future__ import annotations
 
 import logging
+import threading
 
 from nearfield.errors import RemoteProtocolError
 from nearfield.frame import is_name, keys
@@ -55,8 +56,11 @@ class Mesh:
         self._warn = RepeatedWarning(_log)
         self._due_ns = 0
         self._ticks = 0
+        # A line to some peer broke, and no report has left since.
+        self._is_broken = threading.Event()
         # Held as long as this object lives; they end with the session.
         self._handles: list[Handle] = [
+            session.watch_routers(self._on_router),
             session.announce(keys.zipper_alive(namespace, name)),
             session.watch_announcements(keys.zipper_alive(namespace), self._on_alive),
             session.subscribe(keys.capacity(namespace), self._on_capacity),
@@ -86,12 +90,20 @@ class Mesh:
         self._publish_reports(full=False)
 
     def _publish_reports(self, *, full: bool) -> None:
+        if self._is_broken.is_set():
+            self._is_broken.clear()
+            self._neighbours.peers.forget_unconfirmed()
         for peer, report in self._neighbours.peers.take_reports(full=full):
             key = keys.forwarded(self._namespace, peer, self._name)
             # Behind the results, which took the way over this router.
             self._session.publish(key, encode(report), lane=Lane.REPORTS)
 
     # ---- zenoh's threads
+
+    def _on_router(self, router: str, is_connected: bool) -> None:
+        # At once, before anything can go another way.
+        if not is_connected:
+            self._is_broken.set()
 
     def _on_alive(self, key: str, is_alive: bool) -> None:
         if not is_alive:

@@ -154,6 +154,11 @@ class Peers:
         if inbound is not None and inbound.epoch == ticket.epoch:
             inbound.finish(done, is_refused)
 
+    def forget_unconfirmed(self) -> None:
+        """A line to some peer broke: see `Inbound.forget_unconfirmed`. Those that were told already mind nothing."""
+        for inbound in self._inbound.values():
+            inbound.forget_unconfirmed()
+
     def take_reports(self, *, full: bool) -> list[tuple[str, Report]]:
         """(peer, report) to send now: to those with news, or to all (`full`), so that they notice what got lost."""
         return [

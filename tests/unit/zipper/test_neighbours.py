@@ -401,6 +401,21 @@ def test_everything_finished_since_the_last_report_is_in_the_next() -> None:
 # ---- what is said, and what is believed
 
 
+def test_after_a_line_broke_nothing_is_repeated_of_what_was_done_before() -> None:
+    node = Node(WORK)
+    node.join("w1", credits=2)
+    node.hear()
+    node.take_over(1)
+    node.take_over(2)
+    node.dispatcher.report(Report(instance="w1", epoch=7, received=1, holding=[2], done=[completed(1)]), node.now_ns)
+    assert node.told() == {"there": [(1, "completed", "")]}
+    node.neighbours.peers.forget_unconfirmed()
+    ((_, report),) = node.neighbours.peers.take_reports(full=True)
+    assert (report.received, report.holding, report.done) == (2, [2], [])
+    node.dispatcher.report(Report(instance="w1", epoch=7, received=2, holding=[], done=[completed(2)]), node.now_ns)
+    assert node.told() == {"there": [(2, "completed", "")]}
+
+
 def test_capacity_says_what_is_free_and_what_was_heard() -> None:
     node = Node(WORK, replace(WORK, name="idle"), replace(WORK, name="busy", observe=frozenset({TAG + 1})))
     node.join("w1", credits=3)
