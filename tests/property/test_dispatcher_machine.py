@@ -223,7 +223,7 @@ class DispatcherMachine(RuleBasedStateMachine):
             if name in self.released:
                 self.due.add(name)
                 self.news[origin] += 1
-        elif header.hops == 0 and is_kept and not self.fits(len(name)):
+        elif header.hops == 0 and is_kept and not self.fits(origin, len(name)):
             self.rejected["overflow"] = self.rejected.get("overflow", 0) + 1
         else:
             self.accepted += 1
@@ -260,9 +260,16 @@ class DispatcherMachine(RuleBasedStateMachine):
     def is_live_waiting(self) -> bool:
         return any(group.policy.mode == "live" and group.waiting for group in self.groups.values())
 
-    def fits(self, size: int) -> bool:
+    def fits(self, origin: str, size: int) -> bool:
         """Whether a frame that must be kept is taken in."""
-        return not self.waiting() or self.used_bytes() + size <= self.queue_bytes or self.is_live_waiting()
+        if not self.waiting() or self.is_live_waiting():
+            return True
+        used = self.used_bytes() + size
+        waiting = [frame for group in self.groups.values() for line in group.waiting.values() for frame in line]
+        own = sum(frame.origin == origin for frame in waiting)
+        origins = max(len(group.waiting) for group in self.groups.values())
+        has_little = own <= len(waiting) / (origins + 1)
+        return used <= self.queue_bytes * 0.75 or (used <= self.queue_bytes and has_little)
 
     def expiry_ns(self, header: Header, policy: GroupPolicy) -> int:
         limits = [header.deadline_ns - header.captured_ns] if header.deadline_ns else []

@@ -56,7 +56,7 @@ class Dispatcher(Generic[PayloadType]):
         self._outbox: Outbox[PayloadType] = Outbox(self._release)
         self._groups: Groups[PayloadType] = Groups(policies, self._room, self._outbox)
         self._group_of_instance: dict[str, Group[PayloadType]] = {}
-        self.neighbours: Neighbours[PayloadType] = Neighbours(name, epoch, self._groups, self._room)
+        self.neighbours: Neighbours[PayloadType] = Neighbours(name, epoch, self._groups)
         self._outbox.finish = self.neighbours.peers.finish
 
     # ---- what goes out
@@ -250,7 +250,7 @@ class Dispatcher(Generic[PayloadType]):
             if not stream.is_new(header.sequence):
                 self.ingress.duplicates += 1
                 return
-            if route.keepers and self._is_full(route.keepers, size):
+            if route.keepers and self._is_full(route.keepers, origin, size):
                 self.reject("overflow")
                 return
             stream.admit(header.sequence, len(route.keepers))
@@ -292,12 +292,12 @@ class Dispatcher(Generic[PayloadType]):
 
     # ---- inside
 
-    def _is_full(self, keepers: Sequence[Group[PayloadType]], size: int) -> bool:
+    def _is_full(self, keepers: Sequence[Group[PayloadType]], origin: str, size: int) -> bool:
         """Whether a frame must be refused, since a group that keeps all has no room. Its source sends it again."""
         for group in keepers:
-            if group.is_full:
+            if not group.has_room(origin):
                 return True
-        return not self._room.fits(size) and self._droppable() is None
+        return not self._groups.have_room(origin, size) and self._droppable() is None
 
     def _droppable(self) -> Group[PayloadType] | None:
         """The live group with most bytes waiting."""

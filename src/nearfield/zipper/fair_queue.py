@@ -9,6 +9,19 @@ from typing import Generic
 from nearfield.zipper.item import NEVER_NS, Item, PayloadType
 
 
+def has_little(waiting: int, count: int, origins: int) -> bool:
+    """Whether an origin that has `waiting` frames may have more, of the last quarter of a room.
+
+    That is kept for those that have fewer than others. One that was refused, and comes again after a while, would else
+    always find it full of those that refill it at once.
+
+    Args:
+        count: frames that wait, of all origins.
+        origins: that have any.
+    """
+    return waiting * (origins + 1) <= count
+
+
 class Room:
     """Frames and bytes that wait, in all queues of a zipper together."""
 
@@ -25,8 +38,12 @@ class Room:
         return self.used_bytes > self.limit_bytes and self.frames > 1
 
     def fits(self, size: int) -> bool:
-        """Whether another payload of so many bytes finds room."""
+        """Whether another payload of so many bytes finds room. One that is alone does, however large."""
         return not self.frames or self.used_bytes + size <= self.limit_bytes
+
+    def fits_easily(self, size: int) -> bool:
+        """Whether it does in the first three quarters."""
+        return not self.frames or 4 * (self.used_bytes + size) <= 3 * self.limit_bytes
 
 
 class FairQueue(Generic[PayloadType]):
@@ -77,6 +94,11 @@ class FairQueue(Generic[PayloadType]):
         """Frames of one origin that wait."""
         line = self._lines.get(origin)
         return 0 if line is None else len(line)
+
+    @property
+    def origins(self) -> int:
+        """How many have frames that wait."""
+        return len(self._lines)
 
     def push(self, item: Item[PayloadType]) -> None:
         """Add a frame behind those of its origin. An origin that had none waiting comes last in turn."""

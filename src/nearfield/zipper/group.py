@@ -9,7 +9,7 @@ from typing import Any, Generic
 from nearfield.frame import Header, format_tag
 from nearfield.frame.control import JoinRequest, Report
 from nearfield.zipper.bindings import Bindings
-from nearfield.zipper.fair_queue import FairQueue, Room
+from nearfield.zipper.fair_queue import FairQueue, Room, has_little
 from nearfield.zipper.instances import Instance, Instances
 from nearfield.zipper.item import NEVER_NS, Item, PayloadType, Ticket, expiry_ns
 from nearfield.zipper.outbox import Delivery, Outbox, StuckInstance
@@ -56,10 +56,13 @@ class Group(Generic[PayloadType]):
         """Whether its mode is `complete`."""
         return self.policy.mode == "complete"
 
-    @property
-    def is_full(self) -> bool:
-        """Whether a frame that comes now would push another one out."""
-        return len(self.queue) >= self._limit
+    def has_room(self, origin: str) -> bool:
+        """Whether another frame of an origin may wait, and push none out."""
+        queue, limit = self.queue, self._limit
+        count = len(queue)
+        if 4 * count < 3 * limit:
+            return True
+        return count < limit and has_little(queue.waiting(origin), count, queue.origins)
 
     @property
     def can_work(self) -> bool:

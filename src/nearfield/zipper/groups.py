@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic
 
-from nearfield.zipper.fair_queue import Room
+from nearfield.zipper.fair_queue import Room, has_little
 from nearfield.zipper.group import Group
 from nearfield.zipper.item import PayloadType
 from nearfield.zipper.ledger import OTHERS, GroupLedger
@@ -59,6 +59,15 @@ class Groups(Generic[PayloadType]):
 
     def get(self, name: str) -> Group[PayloadType] | None:
         return self._by_name.get(name)
+
+    def have_room(self, origin: str, size: int) -> bool:
+        """Whether another payload of an origin may wait, in any of them."""
+        room = self._room
+        if room.fits_easily(size):
+            return True
+        queues = [group.queue for group in self]
+        waiting = sum(queue.waiting(origin) for queue in queues)
+        return room.fits(size) and has_little(waiting, room.frames, max(queue.origins for queue in queues))
 
     def add(self, policy: GroupPolicy, *, is_remote: bool = False) -> Group[PayloadType]:
         """A new group; one that was there before goes on counting. Call `index` afterwards."""

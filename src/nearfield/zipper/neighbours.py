@@ -10,7 +10,6 @@ from typing import Any, Generic
 
 from nearfield.frame import Header
 from nearfield.frame.control import MAX_CREDITS, PROTOCOL_VERSION, Capacity, Done, GroupOffer, Report
-from nearfield.zipper.fair_queue import Room
 from nearfield.zipper.group import Group
 from nearfield.zipper.groups import Groups
 from nearfield.zipper.instances import Instance
@@ -25,10 +24,9 @@ MAX_REMOTE_GROUPS = 256
 class Neighbours(Generic[PayloadType]):
     """What one dispatcher knows of its peers. Called from its thread."""
 
-    def __init__(self, name: str, epoch: int, groups: Groups[PayloadType], room: Room) -> None:
+    def __init__(self, name: str, epoch: int, groups: Groups[PayloadType]) -> None:
         self.peers = Peers(name, epoch)
         self._groups = groups
-        self._room = room
 
     # ---- what is said
 
@@ -125,7 +123,7 @@ class Neighbours(Generic[PayloadType]):
         size = len(payload)
         if group is None or group.is_remote or not group.can_work:
             self.peers.finish(ticket, Done(ticket.number, "dropped", "returned", 0), is_refused=True)
-        elif group.keeps_all and (group.is_full or not self._room.fits(size)):
+        elif group.keeps_all and not (group.has_room(origin) and self._groups.have_room(origin, size)):
             self.peers.finish(ticket, Done(ticket.number, "dropped", "overflow", 0), is_refused=True)
         else:
             group.take_over(origin, header, payload, size, ticket, remaining_us, now_ns)

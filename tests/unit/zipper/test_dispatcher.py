@@ -12,11 +12,13 @@ from nearfield.frame import Header
 from nearfield.frame.control import Done, JoinRequest, Report, Status
 from nearfield.zipper import Dispatcher, GroupPolicy
 from nearfield.zipper.dispatcher import MAX_HOPS
-from nearfield.zipper.group import COMPLETE_QUEUE_FRAMES, MAX_LOSSES
+from nearfield.zipper.group import MAX_LOSSES
 
 TAG = 0x10
 LIVE = GroupPolicy("detect", frozenset({TAG}), queue=3)
 COMPLETE = GroupPolicy("audit", frozenset({TAG}), mode="complete", queue=3)
+# Of `small_queues`: what may wait for a `complete` function, and what of a source that is alone.
+MOST_WAITING, ONE_SOURCE = 64, 48
 
 
 class Node:
@@ -628,26 +630,64 @@ def test_ledger_without_sources_is_small() -> None:
 # ---- what waits is bounded
 
 
-def test_emitted_frames_that_find_no_room_in_a_complete_queue_push_others_out() -> None:
+@pytest.fixture
+def small_queues(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nearfield.zipper.group.COMPLETE_QUEUE_FRAMES", MOST_WAITING)
+
+
+def test_emitted_frames_that_find_no_room_in_a_complete_queue_push_others_out(small_queues: None) -> None:
     node = Node(replace(COMPLETE, queue=1))
-    for sequence in range(COMPLETE_QUEUE_FRAMES + 2):
+    for sequence in range(MOST_WAITING + 2):
         node.offer(sequence, hops=1)
-    assert (node.group("audit")["queued"], node.group("audit")["dropped"]) == (COMPLETE_QUEUE_FRAMES, {"overflow": 2})
+    assert (node.group("audit")["queued"], node.group("audit")["dropped"]) == (MOST_WAITING, {"overflow": 2})
 
 
-def test_frame_of_a_source_that_finds_no_room_in_a_complete_queue_is_refused_until_there_is() -> None:
+def test_frame_of_a_source_that_finds_no_room_in_a_complete_queue_is_refused_until_there_is(small_queues: None) -> None:
     node = Node(COMPLETE, LIVE)
-    node.offer(*range(COMPLETE_QUEUE_FRAMES))
+    node.offer(*range(ONE_SOURCE))
     node.offer(99_999)
     assert node.dispatcher.snapshot()["ingress"]["rejected"] == {"overflow": 1}
     assert node.group("audit")["dropped"] == {}
     assert node.acks() == []
     node.join("a1", "audit")
     node.offer(99_999)  # sent again
-    assert (node.group("audit")["received"], node.group("audit")["queued"]) == (
-        COMPLETE_QUEUE_FRAMES + 1,
-        COMPLETE_QUEUE_FRAMES,
-    )
+    assert (node.group("audit")["received"], node.group("audit")["queued"]) == (ONE_SOURCE + 1, ONE_SOURCE)
+
+
+def test_last_quarter_of_the_room_is_for_sources_that_have_less_waiting() -> None:
+    node = Node(COMPLETE, queue_bytes=12 * 5)
+    node.offer(*range(12), origin="cam")  # five bytes each
+    assert node.group("audit")["queued"] == 9
+    node.offer(0, 1, 2, 3, origin="mic")
+    assert node.group("audit")["sources"]["mic"]["0x10"]["open"] == 3
+    assert node.dispatcher.snapshot()["ingress"]["rejected"] == {"overflow": 4}
+
+
+def test_last_frames_in_a_complete_queue_are_those_of_sources_that_have_less_waiting(small_queues: None) -> None:
+    node = Node(COMPLETE)
+    node.offer(*range(MOST_WAITING), origin="cam")
+    assert node.group("audit")["queued"] == ONE_SOURCE
+    node.offer(*range(MOST_WAITING), origin="mic")
+    node.offer(*range(MOST_WAITING), origin="third")
+    assert node.group("audit")["queued"] == MOST_WAITING
+    assert node.group("audit")["dropped"] == {}
+
+
+def test_source_that_comes_again_seldom_is_not_starved_by_one_that_fills_the_room_at_once() -> None:
+    node = Node(COMPLETE, queue_bytes=20 * 8)
+    node.join("a1", "audit")
+    handled = dict.fromkeys(("often", "seldom"), 0)
+    node.offer(0, origin="often")
+    for step in range(1, 400):
+        ((_, payload),) = node.deliveries()
+        origin = payload.split("/")[0]
+        handled[origin] += 1
+        node.report("a1", step)
+        node.offer(*range(1_000 * step, 1_000 * step + 5), origin="often")
+        # What was refused is not acknowledged, so nothing follows it until it comes again.
+        if origin == "seldom" or step % 50 == 0:
+            node.offer(1_000 * step, origin="seldom")
+    assert handled["seldom"] >= handled["often"] / 2
 
 
 def test_bytes_that_wait_are_bounded_and_the_largest_live_queue_gives_way() -> None:
@@ -674,7 +714,8 @@ def test_live_frames_give_way_to_those_that_must_be_kept() -> None:
 def test_frames_given_back_to_a_full_complete_queue_push_nothing_out() -> None:
     node = Node(COMPLETE, replace(LIVE, observe=frozenset({TAG + 1})), queue_bytes=20)
     node.join("a1", "audit", credits=2)
-    node.offer(*range(6))  # five bytes each: two are in flight, four wait
+    node.offer(*range(5))  # five bytes each: two are in flight, three wait
+    node.offer(0, origin="mic")
     node.dispatcher.leave("a1", "instance-lost")
     node.dispatcher.pump_all(node.now_ns)
     node.offer(7, tag=TAG + 1)
@@ -684,13 +725,15 @@ def test_frames_given_back_to_a_full_complete_queue_push_nothing_out() -> None:
     assert node.dispatcher.snapshot()["ingress"]["rejected"] == {"overflow": 1}
 
 
-def test_frames_given_back_to_a_complete_queue_with_all_its_frames_push_nothing_out() -> None:
+def test_frames_given_back_to_a_complete_queue_with_all_its_frames_push_nothing_out(small_queues: None) -> None:
     node = Node(COMPLETE)
     node.join("a1", "audit", credits=2)
-    node.offer(*range(COMPLETE_QUEUE_FRAMES + 2))
+    for origin in ("cam", "mic", "third"):
+        node.offer(*range(MOST_WAITING), origin=origin)
+    assert node.group("audit")["queued"] == MOST_WAITING
     node.dispatcher.leave("a1", "instance-lost")
     node.dispatcher.pump_all(node.now_ns)
-    assert node.group("audit")["queued"] == COMPLETE_QUEUE_FRAMES + 2
+    assert node.group("audit")["queued"] == MOST_WAITING + 2
     assert node.group("audit")["dropped"] == {}
 
 
