@@ -16,7 +16,7 @@ def test_full_queues_while_an_instance_dies_cost_complete_nothing_and_live_what_
     # Half of what the windows of the sources hold may wait.
     limits = {"max_payload": "16KiB", "queue_bytes": "128KiB"}
     node = commands.node(
-        [{**route.entry(), "run": str(route.app(commands.folder, work_s=0.01))} for route in ROUTES], limits=limits
+        [{**route.entry(), "run": str(route.app(commands.folder, work_s=0.004))} for route in ROUTES], limits=limits
     )
     with ExitStack() as stack:
         traffic = {

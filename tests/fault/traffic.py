@@ -27,6 +27,9 @@ from tests.processes import Node, poll
 # A lease of 2 s, and what comes after it, on a machine that is busy.
 SETTLE_S = 60.0
 INTERVAL_S = 0.01
+# A message for a line whose sender got no processor time for 10 ms (`ROUTER_WAIT_BEFORE_DROP_US`) is lost: with ten
+# processes that want each of two processors, one result of some hundreds.
+MOST_LET_GO = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +84,7 @@ class Account:
         offered, sent, replaced, released, unacknowledged: by the source.
         received, completed, failed, dropped: by the ledger, of this source and tag.
         seen: frames whose result reached the sink, repeated ones once.
+        let_go: results for the sink that a router let go, as it may on a busy machine. The sink counts them.
     """
 
     offered: int
@@ -93,6 +97,7 @@ class Account:
     failed: dict[str, int]
     dropped: dict[str, int]
     seen: int
+    let_go: int
 
     def check(self) -> Self:
         """What holds in every mode, whatever was broken."""
@@ -113,7 +118,7 @@ class Account:
         assert self.offered == self.sent == self.released == self.received, self
         assert (self.failed, self.dropped) == (failures, {}), self
         assert self.completed == self.offered - sum(failures.values()), self
-        assert self.completed - missed <= self.seen <= self.completed, self
+        assert self.completed - missed - self.let_go <= self.seen <= self.completed, self
 
     def losses_are_counted(self, *, late: int = 0, missed: int = 0) -> None:
         """Each frame without a result is counted somewhere, with a reason.
@@ -124,7 +129,7 @@ class Account:
         """
         counted = self.replaced + (self.sent - self.received) + sum(self.failed.values()) + sum(self.dropped.values())
         lost = self.offered - self.seen
-        assert counted - late <= lost <= counted + missed, self
+        assert counted - late <= lost <= counted + missed + self.let_go, self
 
 
 class Results:
@@ -208,6 +213,11 @@ class Traffic:
         """Numbers of the frames whose results came."""
         return self.results.seen(self.name)
 
+    @property
+    def let_go(self) -> int:
+        """Results that the sink missed, a few at most: see `Account`."""
+        return min(self.results.sink.missed, MOST_LET_GO)
+
     def unseen(self) -> list[int]:
         """Numbers of the frames whose results did not come."""
         return sorted(set(range(self.source.statistics().offered)) - self.seen())
@@ -234,7 +244,7 @@ class Traffic:
         self.stop()
         entry = until_settled(node, self.route, self.name)
         poll(
-            lambda: len(self.seen()) >= entry["completed"] - missed,
+            lambda: len(self.seen()) >= entry["completed"] - missed - self.let_go,
             lambda: f"every result at the sink; without: {self.unseen()}; ledger: {entry}; {self.source.statistics()}",
         )
         counts = self.source.statistics()
@@ -249,6 +259,7 @@ class Traffic:
             failed=entry["failed"],
             dropped=entry["dropped"],
             seen=len(self.seen()),
+            let_go=self.let_go,
         ).check()
 
     def close(self) -> None:
