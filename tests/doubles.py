@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any, Self, cast
 
 from nearfield.frame import keys
-from nearfield.frame.control import PROTOCOL_VERSION, Hello, encode
-from nearfield.transport import Connection, Lane
+from nearfield.frame.control import PROTOCOL_VERSION, Granted, Hello, encode
+from nearfield.transport import Connection, Lane, Permission
 
 Callback = Callable[[str, Any, bytes], None]
 BundleCallback = Callable[[str, Sequence[tuple[Any, bytes]]], None]
@@ -174,6 +174,21 @@ class MemoryZipper:
         session = MemorySession()
         connection = Connection(cast(Any, session), hello(tags, epoch), "default", [])
         return cls(session, connection, epoch)
+
+    @classmethod
+    def granting(cls, granted: Granted, identity: str = "me") -> MemoryZipper:
+        """One that knows who asks, and lets them do what this says."""
+        session = MemorySession(identity=identity)
+        permission = Permission(identity, "line-1", granted)
+        connection = Connection(cast(Any, session), hello([], 5), "default", [], permission=permission)
+        zipper = cls(session, connection)
+        zipper.grant(granted)
+        return zipper
+
+    def grant(self, granted: Granted | None, zipper: str = "line-1") -> None:
+        """What is answered from now on to the question for rights; None: nothing."""
+        key = keys.rights("default", zipper, self.session.identity or "-")
+        self.session.answers[key] = None if granted is None else encode(granted)
 
     def move(self, name: str, observed: Iterable[int], epoch: int) -> None:
         """The session is connected anew, to the zipper of this name; returns when the connection has followed."""

@@ -14,10 +14,19 @@ from nearfield import Frame, Header, Sink, Source, dial
 from nearfield.cli.top import ask_ledger
 from nearfield.errors import RefusedError, TransportError
 from nearfield.frame import keys
-from nearfield.transport import Identity, StateDirectory, Uncertified, ensure_local_identity
+from nearfield.frame.rights import ALL, Right, every_right
+from nearfield.transport import (
+    Address,
+    Identity,
+    StateDirectory,
+    Uncertified,
+    ensure_local_identity,
+    ensure_server_certificate,
+)
 from nearfield.transport.issuing import revoke
+from nearfield.zipper import GroupPolicy, Zipper, ZipperSettings
 from tests.integration.test_reload import Site, steadily
-from tests.processes import BELT, UPPERCASE, Commands, nearfield, poll
+from tests.processes import BELT, UPPERCASE, Commands, free_port, nearfield, poll
 from tests.tenants import LABEL, Hall, issued
 
 HEADER = Header(tag=0x10, stream=1, sequence=0, captured_ns=1, sent_ns=1)
@@ -256,6 +265,39 @@ def test_reload_takes_on_rights_alone_and_functions_of_every_namespace(commands:
     with closing(dial(node.address, namespace="dairy")) as connection:
         assert ask_ledger(connection)["groups"]["upper"]["instances"] == 1
     assert "Traceback" not in node.serve.stderr
+
+
+def test_zipper_whose_session_does_not_open_again_is_deaf_until_it_does(
+    state_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = StateDirectory(state_directory)
+    identity, me = ensure_server_certificate(state), ensure_local_identity(state).name
+    mine = [every_right("default", me)]
+    address = Address("127.0.0.1", free_port())
+    zipper = Zipper(
+        ZipperSettings("deaf", "default", [address], identity, [GroupPolicy("upper", frozenset({0x10}))], rights=mine)
+    )
+    zipper.start()
+    with closing(zipper), closing(dial(str(address))) as connection:
+
+        def occupied(*_: Any) -> None:
+            raise TransportError("cannot open the session again")
+
+        with monkeypatch.context() as patch:
+            patch.setattr("nearfield.transport.session._open_in_time", occupied)
+            for _ in range(2):
+                with pytest.raises(TransportError):
+                    zipper.set_rights([*mine, Right("default", "screen", observe=ALL)])
+            # Its dispatcher goes on, says its state to nobody, and takes in what it will subscribe to.
+            poll(lambda: not connection.is_heard, "silence")
+            zipper.set_policies([GroupPolicy("lower", frozenset({0x12}))])
+            assert list(zipper.ledger()["groups"]) == ["lower"]
+            assert zipper.failure is None
+        # Also where these are the rights that it had before.
+        assert zipper.set_rights(mine)
+        assert not zipper.set_rights(mine)
+        poll(lambda: connection.is_heard and connection.state.epoch == zipper.ledger()["epoch"], "it is heard again")
+        poll(lambda: connection.session.ask(keys.ledger("default", "deaf")) is not None, "and answers")
 
 
 # ---- tokens

@@ -191,10 +191,10 @@ class Connection:
             if time.monotonic() >= warn_at:
                 warn_at = math.inf
                 _log.warning(
-                    "zipper at %s does not answer in namespace `%s`; `%s` may have no rights there any more",
+                    "zipper at %s does not answer in namespace `%s`; %s may have no rights there any more",
                     ", ".join(map(str, self.addresses)),
                     self.namespace,
-                    self.session.identity or "whoever has no identity",
+                    _named(self.session.identity),
                 )
 
     def _adopt(self, hello: Hello) -> None:
@@ -228,7 +228,7 @@ class Connection:
         if permission is None:  # nothing new is known of the same zipper, and nothing at all of another
             permission = former if former.zipper == zipper else Permission(self.session.identity, zipper)
         elif permission.granted != former.granted:
-            _log.warning("zipper `%s`: %s other rights than before", zipper, _they_have(self.session.identity))
+            _log.warning("zipper `%s`: %s has other rights than before", zipper, _named(self.session.identity))
         self.permission = permission
 
     # ---- going back
@@ -363,5 +363,5 @@ def _ask_for_permission(session: Session, namespace: str, zipper: str) -> Permis
         return None
 
 
-def _they_have(identity: str | None) -> str:
-    return "everyone has" if identity is None else f"`{identity}` has"
+def _named(identity: str | None) -> str:
+    return "whoever has no identity" if identity is None else f"`{identity}`"

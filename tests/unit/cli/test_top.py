@@ -4,7 +4,10 @@ from typing import Any
 
 import pytest
 
-from nearfield.cli.top import COLUMNS, rates, rows
+from nearfield.cli.top import COLUMNS, ask_ledger, rates, rows
+from nearfield.errors import RefusedError
+from nearfield.frame.control import Granted
+from tests.doubles import MemoryZipper
 
 
 def group(completed: int = 0, **more: Any) -> dict[str, Any]:
@@ -39,3 +42,10 @@ def test_a_function_that_did_nothing_has_zeros() -> None:
     (row,) = rows(ledger(upper=group()), {})
     shown = dict(zip(COLUMNS, row, strict=True))
     assert (shown["failed"], shown["dropped"], shown["per s"], shown["ms"]) == ("0", "0", "", "")
+
+
+def test_ledger_is_not_asked_for_without_a_right() -> None:
+    zipper = MemoryZipper.granting(Granted(ledger=False))
+    with pytest.raises(RefusedError, match=r"^zipper `line-1`: `me` may not read the ledger; see"):
+        ask_ledger(zipper.connection)
+    assert zipper.session.questions == []

@@ -25,11 +25,11 @@ from nearfield.errors import (
     TransportError,
 )
 from nearfield.frame import Frame, Header, Priority, decode_header, flags_of, keys
-from nearfield.frame.control import JoinReply, JoinRequest, LeaveReply, Report, decode, encode
+from nearfield.frame.control import Granted, JoinReply, JoinRequest, LeaveReply, Report, decode, encode
 from nearfield.frame.delivery import DeliveryHeader
 from nearfield.function import Context, PythonFunction, Worker, WorkerSettings
 from nearfield.function.handled import failure_reason
-from nearfield.transport import Lane
+from nearfield.transport import Lane, Permission
 from tests.doubles import MemoryZipper
 
 TAG = 0x10
@@ -163,6 +163,18 @@ def test_refusal_to_join_gives_the_zippers_reason(opened: OpenBench) -> None:
     bench.session.answers[JOIN] = encode(JoinReply(error="function `detect` is not here"))
     with pytest.raises(RefusedError, match=r"^zipper `line-1`: function `detect` is not here$"):
         bench.worker.join()
+
+
+def test_worker_without_a_right_does_not_even_ask(opened: OpenBench) -> None:
+    bench = opened()
+    permission = Permission("me", "line-1", Granted(functions=("count",)))
+    bench.zipper.connection.permission = permission
+    with pytest.raises(RefusedError) as caught:
+        bench.worker.join()
+    assert str(caught.value) == (
+        "zipper `line-1`: `me` may not run function `detect`; expected `count`; see `rights` in its workflow"
+    )
+    assert (bench.session.questions, bench.session.announced) == ([], set())
 
 
 def test_zipper_that_does_not_answer_is_named(opened: OpenBench) -> None:

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from nearfield.clock import ManualClock
-from nearfield.errors import TransportError, UsageError
+from nearfield.errors import RefusedError, TransportError, UsageError
 from nearfield.frame import Frame, Header
+from nearfield.frame.control import Granted
 from nearfield.frame.header import MAX_COUNT
 from nearfield.sink import AsyncSink, Sink, SinkStatistics
 from nearfield.sink.duplicates import Duplicates, identity_of
@@ -269,3 +270,37 @@ def test_asynchronous_iteration_gives_frames_and_ends() -> None:
 def test_sink_that_cannot_work_is_refused(make: Callable[[object], Sink], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         make(MemoryZipper.observing().connection)
+
+
+# ---- rights
+
+
+def test_sink_without_tags_receives_exactly_what_it_may() -> None:
+    zipper = MemoryZipper.granting(Granted(observe=(17, 19)))
+    with Sink(zipper.connection) as sink:
+        for tag in (16, 17, 18):
+            zipper.session.deliver(
+                f"nearfield/default/frames/{tag}/line-1/cam/-", b"", replace(HEADER, tag=tag).encode()
+            )
+        frame = sink.receive(0)
+        assert frame is not None
+        assert frame.tag == 17
+        assert sink.receive(0) is None
+        assert sink.tags == ()
+
+
+@pytest.mark.parametrize(
+    ("observe", "tags", "text"),
+    [
+        ((17, 19), [17, 18], "`me` may not observe tag 0x12; expected 0x11, 0x13"),
+        ((), [], "`me` may not observe anything"),
+    ],
+)
+def test_sink_without_a_right_is_refused_and_ends_its_connection(
+    observe: tuple[int, ...], tags: list[int], text: str
+) -> None:
+    zipper = MemoryZipper.granting(Granted(observe=observe))
+    with pytest.raises(RefusedError) as caught:
+        Sink(zipper.connection, tags)
+    assert str(caught.value) == f"zipper `line-1`: {text}; see `rights` in its workflow"
+    assert zipper.session.is_closed

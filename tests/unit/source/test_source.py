@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from nearfield.clock import ManualClock, SystemClock
-from nearfield.errors import TransportError, UsageError
+from nearfield.errors import RefusedError, TransportError, UsageError
 from nearfield.frame import Header, decode_header, keys
 from nearfield.frame.bundle import MAX_MEMBER_BYTES
-from nearfield.frame.control import Ack, encode
+from nearfield.frame.control import Ack, Granted, encode
 from nearfield.source import Source
 from nearfield.source.allowance import LEAST_BYTES
 from nearfield.source.results import RESULTS_QUEUE
@@ -701,3 +701,41 @@ def test_frame_that_cannot_be_sent_is_refused_before_it_counts(opened: OpenBench
     with pytest.raises(UsageError, match="deadline_ns: got 18446744073709551616, expected"):
         bench.source.send(b"", tag=TAG, deadline_ns=2**64)
     assert (bench.source.statistics().offered, bench.source.in_flight, bench.sent) == (0, 0, [])
+
+
+# ---- rights
+
+
+def test_source_without_a_right_is_refused_when_it_is_made_or_sends() -> None:
+    granted = Granted(send=(16,), origins=("cam",), functions=(), observe=(), ledger=False)
+    zipper = MemoryZipper.granting(granted)
+    expected = [
+        (lambda: Source("door", zipper.connection), "`me` may not send as `door`; expected `cam`"),
+        (lambda: Source("cam", zipper.connection, tag=17), "`me` may not send tag 0x11; expected 0x10"),
+    ]
+    with Source("cam", zipper.connection.retain(), tag=16) as source:
+        source.send(b"x")
+        expected.append((lambda: source.send(b"x", tag=17), "`me` may not send tag 0x11; expected 0x10"))
+        for attempt, text in expected:
+            with pytest.raises(RefusedError) as caught:
+                attempt()
+            assert str(caught.value) == f"zipper `line-1`: {text}; see `rights` in its workflow"
+        assert source.statistics().offered == 1
+        # The connection is the others' still.
+        assert not zipper.session.is_closed
+        # What is granted later may be sent then.
+        zipper.grant(Granted(send=(16, 17), origins=("cam",)))
+        zipper.move("line-1", [], epoch=5)
+        source.send(b"x", tag=17)
+    zipper.connection.release()
+    assert [message.key.split("/")[3] for message in zipper.session.sent_to("nearfield/default/frames/*/*/*/*")] == [
+        "16",
+        "17",
+    ]
+
+
+def test_connection_of_a_source_that_is_refused_ends_with_it() -> None:
+    zipper = MemoryZipper.granting(Granted(send=(), origins=()))
+    with pytest.raises(RefusedError, match="it is no source"):
+        Source("cam", zipper.connection)
+    assert zipper.session.is_closed

@@ -12,8 +12,8 @@ import pytest
 
 from nearfield.errors import RefusedError, RemoteProtocolError, TransportError
 from nearfield.frame import keys
-from nearfield.frame.control import Hello, encode
-from nearfield.transport import Address, Connection, connect
+from nearfield.frame.control import Granted, Hello, encode
+from nearfield.transport import Address, Connection, Permission, connect
 from nearfield.transport.homing import LOOK_S, SETTLED_AFTER_S, Homing
 from tests.doubles import MemorySession, MemoryZipper, hello
 
@@ -124,6 +124,81 @@ def test_closed_connection_stops_greeting(eventually: Callable[..., None]) -> No
     zipper.connection.close()
     eventually(lambda: not any(thread.name == "greeting" for thread in threading.enumerate()), "no thread left")
     assert zipper.session.router_watches == []
+
+
+# ---- rights
+
+SOME = Granted(send=(16,), origins=("cam",), functions=(), observe=(), ledger=False)
+
+
+class Answers:
+    """A session that answers `hello`, and `rights` with what it holds."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, granted: bytes | None, identity: str | None = "cam") -> None:
+        asked = keys.rights("default", "line-1", identity or "-")
+        self.session = MemorySession(identity=identity, answers={HELLO: encode(hello([], 5)), asked: granted})
+        monkeypatch.setattr("nearfield.transport.connection.open_client", lambda *_, **__: self.session)
+
+    def connect(self) -> Connection:
+        return connect([ADDRESS], cast(Any, None))
+
+
+@pytest.mark.parametrize("identity", ["cam", None])
+def test_rights_are_learned_when_a_connection_is_made(monkeypatch: pytest.MonkeyPatch, identity: str | None) -> None:
+    connection = Answers(monkeypatch, encode(SOME), identity).connect()
+    assert connection.permission == Permission(identity, "line-1", SOME)
+    connection.close()
+
+
+@pytest.mark.parametrize("answer", [None, b"{", b'{"send": 5}'], ids=["none", "no JSON", "another form"])
+def test_zipper_that_does_not_say_what_rights_there_are_lets_us_try(
+    monkeypatch: pytest.MonkeyPatch, answer: bytes | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    connection = Answers(monkeypatch, answer).connect()
+    assert connection.permission == Permission("cam", "line-1")
+    assert len(caplog.messages) == (answer is not None)
+    connection.close()
+
+
+def test_rights_are_learned_anew_with_each_connection_and_changes_are_said(caplog: pytest.LogCaptureFixture) -> None:
+    zipper = MemoryZipper.granting(SOME)
+    zipper.move("line-1", [], epoch=5)
+    assert (zipper.connection.permission.granted, caplog.messages) == (SOME, [])
+    other = Granted(send=(16, 17), origins=("cam",))
+    zipper.grant(other)
+    zipper.move("line-1", [], epoch=5)
+    assert zipper.connection.permission == Permission("me", "line-1", other)
+    assert caplog.messages == ["zipper `line-1`: `me` has other rights than before"]
+
+
+def test_rights_stay_as_they_were_where_the_same_zipper_does_not_say() -> None:
+    zipper = MemoryZipper.granting(SOME)
+    zipper.grant(None)
+    zipper.move("line-1", [], epoch=5)
+    assert zipper.connection.permission == Permission("me", "line-1", SOME)
+    zipper.move("line-2", [], epoch=9)  # of which nothing is known
+    assert zipper.connection.permission == Permission("me", "line-2")
+
+
+@pytest.mark.parametrize(("identity", "who"), [("cam", "`cam`"), (None, "whoever has no identity")])
+def test_zipper_that_does_not_answer_any_more_is_said_once_to_have_no_rights_for_us(
+    identity: str | None,
+    who: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    eventually: Callable[..., None],
+) -> None:
+    monkeypatch.setattr("nearfield.transport.connection.UNHEARD_S", 0.0)
+    session = MemorySession(identity=identity)
+    connection = Connection(cast(Any, session), hello([], 5), "default", [ADDRESS])
+    session.reconnect("same")
+    eventually(lambda: len(session.questions) > 2, "asked again and again")
+    assert caplog.messages == [
+        f"zipper at localhost:9900 does not answer in namespace `default`; {who} may have no rights there any more"
+    ]
+    session.answers[keys.hello("default", "same")] = encode(hello([], 6))
+    eventually(lambda: connection.state.epoch == 6, "heard again")
+    connection.close()
 
 
 # ---- going back
