@@ -9,7 +9,7 @@ EXTRAS := .venv-extras
 EXTRA_TESTS ?= tests/unit/inference tests/unit/sandbox/hostcalls/test_wasmedge_tensorflow.py \
     tests/property/test_host_functions.py tests/integration/test_tensorflow_guests.py
 
-.PHONY: help demo test test-fault test-mesh test-extras check format fuzz guests factory-line bench bench-sandbox bench-inference \
+.PHONY: help demo test test-fault test-hostile test-mesh test-extras check format fuzz guests factory-line bench bench-sandbox bench-inference \
     bench-route clean
 
 help:
@@ -17,10 +17,11 @@ help:
 	@echo "make test          install into .venv and run all tests (TESTS=tests/unit for some of them)"
 	@echo "make test-mesh     run the tests of several zippers, some in network namespaces (as root; 2 minutes)"
 	@echo "make test-fault    run the tests in which something is killed, stopped, cut or overfull (part of make test)"
+	@echo "make test-hostile  run the tests in which strangers and clients mean ill to a zipper (part of make test)"
 	@echo "make test-extras   install with full TensorFlow into .venv-extras (2.7 GB) and run the tests that need it"
 	@echo "make check         format, lint, types, layers"
 	@echo "make format        write the format that check wants"
-	@echo "make fuzz          search for inputs that break the sandbox (FUZZ_SECONDS=30 for each of the targets)"
+	@echo "make fuzz          search for inputs that break the sandbox or the zipper (FUZZ_SECONDS=30 for each of the targets)"
 	@echo "make guests        rebuild the WebAssembly guests (needs rustc and ziglang, see guests/README.md)"
 	@echo "make factory-line  rebuild the demonstration's model and video (needs the training extra; long)"
 	@echo "make bench         measure, and write benchmarks/results"
@@ -40,6 +41,9 @@ test-mesh: $(VENV)/installed-test
 
 test-fault: $(VENV)/installed-test
 	$(BIN)/python -m pytest tests/fault
+
+test-hostile: $(VENV)/installed-test
+	$(BIN)/python -m pytest tests/hostile
 
 test-extras: $(EXTRAS)/installed
 	$(EXTRAS)/bin/python -m pytest $(EXTRA_TESTS)

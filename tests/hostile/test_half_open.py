@@ -25,7 +25,7 @@ UPPER = {
 # A client waits 1.5 s for an answer before it turns elsewhere; generous on a machine that is busy.
 SOON_S = 6.0
 MORE_MB = 64
-SILENT = 100
+SILENT = 50
 
 
 def port_of(address: str) -> int:

@@ -109,7 +109,7 @@ def test_each_error_of_a_workflow_has_a_line_of_its_own(write: Write) -> None:
         (("run", UPPERCASE, "--observe", "4294967296"), "--observe: got '4294967296', expected a tag"),
         (("run", UPPERCASE, "--name", "a/b"), "function name: got 'a/b'"),
         (("run", UPPERCASE, "--deadline", "soon"), "--deadline: got"),
-        (("watch", "--zipper", "tcp/localhost:1"), "frames only go over QUIC"),
+        (("watch", "--zipper", "tcp/localhost:1"), "frames go over QUIC"),
         (("watch", "--key", "key.pem"), "--ca, --certificate and --key belong together"),
         (("watch", "--ca", "none.pem"), "none.pem: cannot read: no such file"),
     ],

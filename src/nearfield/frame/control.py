@@ -5,17 +5,24 @@ Unknown fields are ignored, so that a newer side may say more. `docs/protocol.md
 
 from __future__ import annotations
 
-from typing import Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
+from msgspec import Meta
 
 from nearfield.errors import RemoteProtocolError
+from nearfield.frame.tag import MAX_TAG
 
 PROTOCOL_VERSION = 1
 # Frames that a source may have under way.
 MAX_WINDOW = 1_024
 # The frames that an instance may be handed before the first is done; what it can hold without losing any.
 MAX_CREDITS = 1_024
+
+# JSON knows no bounds; what is computed with, or told to others, needs some. Zero to 2**63 - 1 unless it says more.
+Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+Positive = Annotated[int, Meta(ge=1, le=2**63 - 1)]
+Tag = Annotated[int, Meta(ge=0, le=MAX_TAG)]
 
 
 class Hello(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,7 +101,7 @@ class JoinRequest(msgspec.Struct, frozen=True, kw_only=True):
     most_credits: int = 0
     concurrency: int = 1
     runtime: str = "python"
-    pid: int = 0
+    pid: Count = 0
 
 
 class JoinReply(msgspec.Struct, frozen=True, kw_only=True):
@@ -121,7 +128,7 @@ class Done(msgspec.Struct, frozen=True, array_like=True):
     delivery: int
     status: Status
     reason: str
-    handler_ns: int
+    handler_ns: Count
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -141,7 +148,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     received: int
     holding: list[int]
     done: list[Done] = []
-    busy_ms: int = 0
+    busy_ms: Count = 0
 
 
 class LeaveReply(msgspec.Struct, frozen=True, kw_only=True):
@@ -166,14 +173,14 @@ class GroupOffer(msgspec.Struct, frozen=True, kw_only=True):
             not name it.
     """
 
-    free: int
+    free: Count
     observe: list[int]
     mode: Literal["live", "complete"] = "live"
-    queue: int = 8
-    max_age_ns: int | None = None
-    retries: int = 2
+    queue: Positive = 8
+    max_age_ns: Count | None = None
+    retries: Count = 2
     order: Literal["none", "source"] = "none"
-    dead_letter: int | None = None
+    dead_letter: Tag | None = None
 
 
 class Heard(msgspec.Struct, frozen=True, kw_only=True):
@@ -186,10 +193,10 @@ class Heard(msgspec.Struct, frozen=True, kw_only=True):
         received: highest number of a delivery from it. Those up to it are part of what is taken, not of what is free.
     """
 
-    epoch: int
-    stamp_ns: int
-    held_ns: int
-    received: int = 0
+    epoch: Count
+    stamp_ns: Count
+    held_ns: Count
+    received: Count = 0
 
 
 class Capacity(msgspec.Struct, frozen=True, kw_only=True):
@@ -203,8 +210,8 @@ class Capacity(msgspec.Struct, frozen=True, kw_only=True):
 
     protocol: int
     zipper: str
-    epoch: int
-    stamp_ns: int
+    epoch: Count
+    stamp_ns: Count
     heard: dict[str, Heard] = {}
     groups: dict[str, GroupOffer] = {}
 
@@ -233,9 +240,9 @@ def decode(kind: type[Message], data: bytes) -> Message:
     """Parse a peer's message.
 
     Raises:
-        RemoteProtocolError: no JSON, or fields missing or of a wrong type.
+        RemoteProtocolError: no JSON, fields missing, of a wrong type or out of bounds, or nested without measure.
     """
     try:
         return msgspec.json.decode(data, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise RemoteProtocolError(f"{kind.__name__.lower()} message: {error}") from error

@@ -32,6 +32,7 @@ from nearfield.source.linger import Linger
 from nearfield.source.results import Results
 from nearfield.source.statistics import SourceStatistics
 from nearfield.source.window import RESEND_AFTER_NS, OutgoingFrame, Window
+from nearfield.telemetry import RepeatedWarning
 from nearfield.transport import DEFAULT_ZIPPER, FRAME_LANES, Connection, Payload, as_connection
 
 _log = logging.getLogger(__name__)
@@ -103,6 +104,7 @@ class Source:
         self._sender = secrets.randbits(32) or 1
         self._counts: dict[int, int] = {}
         self._clock = clock or SystemClock()
+        self._warn = RepeatedWarning(_log)
         self._lock = threading.Lock()
         self._room = threading.Condition(self._lock)  # for `send`, `flush`
         self._work = threading.Condition(self._lock)  # for the keeper
@@ -443,7 +445,7 @@ class Source:
         try:
             ack = decode(Ack, payload.to_bytes())
         except RemoteProtocolError as error:
-            _log.warning("source `%s`: %s", self.name, error)
+            self._warn("source `%s`: %s", self.name, error)
             return
         if ack.stream != self.stream:
             return

@@ -41,9 +41,7 @@ def parse_address(text: str) -> Address:
     protocol, slash, tail = rest.partition("/")
     if slash:
         if protocol != "quic":
-            raise UsageError(
-                f"address: got `{text}`, expected `host:port` or `quic/host:port`; frames only go over QUIC"
-            )
+            raise UsageError(f"address: got `{text}`, expected `host:port` or `quic/host:port`; frames go over QUIC")
         rest = tail
     if rest.startswith("["):
         host, bracket, after = rest[1:].partition("]")

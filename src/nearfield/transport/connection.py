@@ -12,6 +12,7 @@ from typing import Protocol, Self
 from nearfield.errors import NearfieldError, RefusedError, RemoteProtocolError, TransportError
 from nearfield.frame import keys
 from nearfield.frame.control import PROTOCOL_VERSION, Granted, Hello, decode
+from nearfield.telemetry import RepeatedWarning
 from nearfield.transport.address import Address
 from nearfield.transport.certificates import Credentials
 from nearfield.transport.homing import STEADY_S, Homing
@@ -83,6 +84,7 @@ class Connection:
         self._watchers: list[StateCallback] = []
         self._users = 0
         self._closed = threading.Event()
+        self._warn = RepeatedWarning(_log)
         self._subscription: Handle = session.subscribe(keys.state(namespace, hello.zipper), self._on_state)
         self._router_watch: Handle = session.watch_routers(self._on_router)
         self._home: str | None = None
@@ -150,7 +152,7 @@ class Connection:
         try:
             state = decode(Hello, payload.to_bytes())
         except RemoteProtocolError as error:
-            _log.warning("zipper `%s`: %s", self.zipper, error)
+            self._warn("zipper `%s`: %s", self.zipper, error)
             return
         with self._telling:
             if state.zipper == self.zipper:  # else it is the one that this connection has left
@@ -183,7 +185,7 @@ class Connection:
                     self._adopt(hello)
                     return
             except RemoteProtocolError as error:
-                _log.warning("zipper at %s: %s", ", ".join(map(str, self.addresses)), error)
+                self._warn("zipper at %s: %s", ", ".join(map(str, self.addresses)), error)
                 return
             except TransportError:  # closed meanwhile
                 return

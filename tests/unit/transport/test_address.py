@@ -55,7 +55,7 @@ def test_what_is_no_address_is_refused(text: str) -> None:
 
 
 def test_other_protocols_are_told_that_there_is_only_quic() -> None:
-    with pytest.raises(UsageError, match=r"frames only go over QUIC$"):
+    with pytest.raises(UsageError, match=r"frames go over QUIC$"):
         parse_address("tcp/localhost:9900")
 
 
