@@ -27,7 +27,7 @@ from tests.processes import Node, poll
 # A lease of 2 s, and what comes after it, on a machine that is busy.
 SETTLE_S = 60.0
 INTERVAL_S = 0.01
-# A message for a line whose sender got no processor time for 10 ms (`ROUTER_WAIT_BEFORE_DROP_US`) is lost: with ten
+# A message for a line whose sender got no processor time for 10 ms (`ROUTER_WAIT_BEFORE_DROP_US`) may be lost: with ten
 # processes that want each of two processors, one result of some hundreds.
 MOST_LET_GO = 3
 
