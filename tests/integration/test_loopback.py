@@ -386,7 +386,13 @@ def test_payload_over_the_limit_is_refused_and_counted(node: Node, eventually: E
     collector = Collector()
     node.function("detect", collector)
     source = node.source()
-    source.send(b"x" * 100_001)
+    with pytest.raises(RefusedError, match="may not send 100001 bytes in one frame; expected at most 100000"):
+        source.send(b"x" * 100_001)
+    # Whoever sends it all the same.
+    header = Header(PICTURE, 1, 0, 0, 0).encode()
+    source.connection.session.publish(
+        keys.frame("default", PICTURE, "line-1", "cam"), b"x" * 100_001, attachment=header
+    )
     eventually(lambda: node.rejected() == {"too-large": 1})
     source.send(b"x" * 100_000)
     eventually(lambda: len(collector.payloads) == 1)
@@ -441,7 +447,7 @@ def test_client_of_another_authority_learns_why_it_is_refused(node: Node, tmp_pa
 def test_namespace_that_is_not_served_is_named(node: Node) -> None:
     node.start()
     with pytest.raises(
-        RefusedError, match=r"^127\.0\.0\.1:\d+: no zipper answers in namespace `other`; `local-.+` may have"
+        RefusedError, match=r"^127\.0\.0\.1:\d+: no zipper answers in namespace `other`; `local-.*` may have no"
     ):
         dial(node.address, namespace="other", timeout_s=1.0)
 

@@ -166,7 +166,20 @@ def test_source_without_a_name_is_named_after_its_identity(hall: Hall, commands:
     assert "oven-cam" in json.dumps(done.lines[0])
 
 
-def test_payload_beyond_the_identity_s_limit_is_refused_and_counted(hall: Hall) -> None:
+def test_payload_beyond_the_identity_s_limit_is_refused_where_it_is_sent(hall: Hall) -> None:
+    with (
+        hall.dial("oven-cam") as oven,
+        Source("oven-cam", oven.retain(), tag=0x10, mode="complete") as source,
+        pytest.raises(RefusedError) as caught,
+    ):
+        source.send(bytes(3 * 2**20))
+    assert str(caught.value) == (
+        "zipper `hall-1`: `oven-cam` may not send 3145728 bytes in one frame; expected at most 2097152; "
+        "see `max_payload` in its workflow"
+    )
+
+
+def test_payload_that_is_sent_all_the_same_is_refused_and_counted(hall: Hall) -> None:
     with hall.dial("oven-cam") as oven, hall.dial(None, "bakery") as mine:
         before = ask_ledger(mine)["ingress"]["rejected"].get("too-large", 0)
         oven.session.publish(

@@ -11,6 +11,8 @@ from nearfield.frame.rights import ALL, NO_TAGS, Right, Tags, every_right
 
 #: Stand for identities that a workflow does not name.
 THIS_USER = "(this user)"
+ANYBODY = "(anybody)"
+ANY_TOKEN = "(any token)"
 BY_ROLE: dict[Role, str] = {
     "source": "(any source)",
     "function": "(any function)",
@@ -24,7 +26,8 @@ class MatrixRow:
     """What one identity may do in one namespace.
 
     Attributes:
-        identity: a name, `THIS_USER`, or one of `BY_ROLE`, where the role decides with which it was issued.
+        identity: a name, `THIS_USER`, `ANYBODY`, `ANY_TOKEN` (but for those whom another namespace's rights name), or
+            one of `BY_ROLE`, where the role decides with which it was issued.
         sends: tags, as a source.
         origins: names under which it sends, or their beginnings.
         runs: functions of which it may be an instance; `*`: any.
@@ -49,7 +52,7 @@ class MatrixRow:
 
 def matrix_of(workflow: Workflow) -> list[MatrixRow]:
     """The rows of each namespace, in the order of the workflow."""
-    return [row_of(right) for tenant in tenants_of(workflow) for right in _rights_in(tenant)]
+    return [row_of(right) for tenant in tenants_of(workflow) for right in _rights_in(tenant, workflow)]
 
 
 def row_of(right: Right) -> MatrixRow:
@@ -68,9 +71,14 @@ def row_of(right: Right) -> MatrixRow:
     )
 
 
-def _rights_in(tenant: Tenant) -> Iterator[Right]:
+def _rights_in(tenant: Tenant, workflow: Workflow) -> Iterator[Right]:
     yield every_right(tenant.namespace, THIS_USER)
-    if tenant.rights is None:
+    if workflow.insecure:
+        yield every_right(tenant.namespace, ANYBODY)
+    elif tenant.rights is None and workflow.auth.type == "token":
+        if tenant.is_first:
+            yield every_right(tenant.namespace, ANY_TOKEN)
+    elif tenant.rights is None:
         for role, name in BY_ROLE.items():
             yield right_by_role(tenant, name, [role])
     else:

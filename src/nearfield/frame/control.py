@@ -56,6 +56,7 @@ class Granted(msgspec.Struct, frozen=True, kw_only=True):
         functions: of which it may be an instance; `*`: any.
         observe: tags, as a sink.
         ledger: whether it may ask for the ledger.
+        max_payload_bytes: of a frame that it sends; None: not said.
     """
 
     send: tuple[int, ...] | Literal["all"] = "all"
@@ -63,6 +64,7 @@ class Granted(msgspec.Struct, frozen=True, kw_only=True):
     functions: tuple[str, ...] = ("*",)
     observe: tuple[int, ...] | Literal["all"] = "all"
     ledger: bool = True
+    max_payload_bytes: int | None = None
 
     def may_send(self, tag: int) -> bool:
         return self.send == "all" or tag in self.send

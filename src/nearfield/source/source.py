@@ -153,7 +153,7 @@ class Source:
         """Send one frame.
 
         Args:
-            payload: opaque bytes; the zipper refuses more than its limit (16 MiB by default).
+            payload: opaque bytes; at most as many as the zipper says (16 MiB by default).
             tag: kind of data; None: the tag given when the source was made.
             captured_ns: capture time in nanoseconds since the Unix epoch; None: now.
             deadline_ns: when the frame becomes worthless, same scale; 0: never.
@@ -164,13 +164,14 @@ class Source:
 
         Raises:
             UsageError: no tag, or one that cannot be sent; a time that is no u64.
-            RefusedError: we have no right to send this tag.
+            RefusedError: we have no right to send this tag, or so large a payload.
             TransportError: the source is closed, or there was no room in time.
         """
         number = self._tag if tag is None else _sendable(tag)
         if number is None:
             raise UsageError("send: no tag; give one to `send` or when the source is made")
         self._connection.permission.check_send(number)
+        self._connection.permission.check_size(len(payload))
         now_ns = self._clock.wall_ns()
         for name, value in (("captured_ns", captured_ns), ("deadline_ns", deadline_ns)):
             if value is not None and not 0 <= value <= _MAX_NS:

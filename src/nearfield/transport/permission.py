@@ -11,6 +11,7 @@ from nearfield.frame import format_tag
 from nearfield.frame.control import Granted
 
 EVERYTHING = Granted()
+_OF_SIZES = "see `max_payload` in its workflow"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,16 @@ class Permission:
         """
         if not self.granted.may_send(tag):
             raise self._refusal(f"may not send tag {format_tag(tag)}; expected {_listed(self.granted.send)}")
+
+    def check_size(self, size_bytes: int) -> None:
+        """May we send so much in one frame? Beyond, the zipper's router drops it, and nobody would ever know.
+
+        Raises:
+            RefusedError: no.
+        """
+        most = self.granted.max_payload_bytes
+        if most is not None and size_bytes > most:
+            raise self._refusal(f"may not send {size_bytes} bytes in one frame; expected at most {most}", _OF_SIZES)
 
     def check_observe(self, tags: Iterable[int]) -> None:
         """May we receive these tags?
@@ -88,9 +99,9 @@ class Permission:
         if not self.granted.ledger:
             raise self._refusal("may not read the ledger")
 
-    def _refusal(self, what: str) -> RefusedError:
+    def _refusal(self, what: str, hint: str = "see `rights` in its workflow") -> RefusedError:
         who = "whoever has no identity" if self.identity is None else f"`{self.identity}`"
-        return RefusedError(f"{who} {what}", where=f"zipper `{self.zipper}`", hint="see `rights` in its workflow")
+        return RefusedError(f"{who} {what}", where=f"zipper `{self.zipper}`", hint=hint)
 
 
 def _listed(tags: tuple[int, ...] | Literal["all"]) -> str:

@@ -13,7 +13,6 @@ from nearfield.frame.control import Granted
 from nearfield.frame.keys import FrameKey
 from nearfield.frame.rights import ANY_NAME, NO_TAGS, Right, Tags
 
-EVERYTHING = Granted()
 NOTHING = Granted(send=(), origins=(), functions=(), observe=(), ledger=False)
 
 
@@ -36,14 +35,21 @@ class Entitlements:
                 self._limited = tuple(own)
         self._limit = functools.lru_cache(maxsize=4_096)(self._limit_of)
 
-    def of(self, identity: str) -> Granted:
-        """What an identity may do."""
+    def of(self, identity: str, most: int | None = None) -> Granted:
+        """What an identity may do.
+
+        Args:
+            most: how large a frame of anybody may be; None: no matter.
+        """
         if self._by_identity is None:
-            return EVERYTHING
+            return Granted(max_payload_bytes=most)
         rights = self._by_identity.get(identity)
         if rights is None:
             return NOTHING
+        # The router knows no identities where it looks at sizes: the lowest that applies to a key holds.
+        limits = [each for each in (most, *(right.max_payload_bytes for right in rights)) if each is not None]
         return Granted(
+            max_payload_bytes=min(limits, default=None),
             send=_listed(right.send for right in rights),
             origins=tuple(sorted({origin for right in rights for origin in right.origins})),
             functions=tuple(sorted({function.name for right in rights for function in right.functions})),

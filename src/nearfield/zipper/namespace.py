@@ -206,7 +206,8 @@ class Namespace:
         self._inbox.put_message(lambda now_ns: self._retire(key, question, reply, now_ns), len(question))
 
     def _on_rights(self, key: str, question: bytes, reply: Reply) -> None:
-        reply(encode(self._entitlements.of(key.rsplit("/", 1)[-1])))
+        granted = self._entitlements.of(key.rsplit("/", 1)[-1], self._settings.max_payload_bytes)
+        reply(encode(granted))
 
     def _on_ledger(self, key: str, question: bytes, reply: Reply) -> None:
         self._inbox.put_message(lambda now_ns: reply(self._encoded_ledger(now_ns)), len(question))

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from nearfield.cli.rights_table import cells, rights_object, rights_text
 from nearfield.cli.validate import validate
-from nearfield.config import load_workflow
-from nearfield.config.matrix import BY_ROLE, THIS_USER, matrix_of
+from nearfield.config import AuthConfig, NamespaceConfig, RightConfig, load_workflow
+from nearfield.config.matrix import ANY_TOKEN, ANYBODY, BY_ROLE, THIS_USER, matrix_of
 
 ROOT = Path(__file__).parents[3]
 TWO_TENANTS = ROOT / "examples" / "two-tenants" / "workflow.yaml"
@@ -46,6 +48,22 @@ def test_without_rights_the_roles_are_shown() -> None:
         BY_ROLE["sink"]: ("-", "-", "all", "-", "-", "-"),
         BY_ROLE["zipper"]: ("-", "-", "-", "-", "yes", "-"),
     }
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ({"auth": AuthConfig(type="token")}, [THIS_USER, ANY_TOKEN, THIS_USER]),
+        ({"insecure": True}, [THIS_USER, ANYBODY, THIS_USER, ANYBODY]),
+        ({"insecure": True, "rights": {"cam": RightConfig(send=(16,))}}, [THIS_USER, ANYBODY, THIS_USER, ANYBODY]),
+    ],
+    ids=["token", "insecure", "insecure with rights"],
+)
+def test_no_roles_are_shown_where_nobody_is_asked_for_one(more: dict[str, Any], expected: list[str]) -> None:
+    workflow = replace(load_workflow(FACTORY_LINE), namespaces={"other": NamespaceConfig(functions=())}, **more)
+    rows = matrix_of(workflow)
+    assert [row.identity for row in rows] == expected
+    assert len({cells(row)[1:] for row in rows}) == 1
 
 
 def test_row_for_programs_has_numbers() -> None:

@@ -707,7 +707,7 @@ def test_frame_that_cannot_be_sent_is_refused_before_it_counts(opened: OpenBench
 
 
 def test_source_without_a_right_is_refused_when_it_is_made_or_sends() -> None:
-    granted = Granted(send=(16,), origins=("cam",), functions=(), observe=(), ledger=False)
+    granted = Granted(send=(16,), origins=("cam",), functions=(), observe=(), ledger=False, max_payload_bytes=5)
     zipper = MemoryZipper.granting(granted)
     expected = [
         (lambda: Source("door", zipper.connection), "`me` may not send as `door`; expected `cam`"),
@@ -720,6 +720,8 @@ def test_source_without_a_right_is_refused_when_it_is_made_or_sends() -> None:
             with pytest.raises(RefusedError) as caught:
                 attempt()
             assert str(caught.value) == f"zipper `line-1`: {text}; see `rights` in its workflow"
+        with pytest.raises(RefusedError, match="`me` may not send 6 bytes in one frame; expected at most 5; see `max_"):
+            source.send(b"123456")
         assert source.statistics().offered == 1
         # The connection is the others' still.
         assert not zipper.session.is_closed

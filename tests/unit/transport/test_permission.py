@@ -23,6 +23,7 @@ def test_everything_is_permitted_where_nothing_is_known() -> None:
     permission.check_observe([1, 2, 3])
     permission.check_function("any")
     permission.check_ledger()
+    permission.check_size(2**40)
     assert permission.observable() is None
 
 
@@ -61,3 +62,14 @@ def test_refusal_says_who_what_where_and_what_is_expected(granted: Granted, chec
         with pytest.raises(RefusedError) as caught:
             check(Permission(identity, "hall-1", granted))
         assert str(caught.value) == f"zipper `hall-1`: {who} {what}; see `rights` in its workflow"
+
+
+def test_frame_that_would_vanish_for_its_size_is_refused() -> None:
+    permission = Permission("me", "hall-1", Granted(max_payload_bytes=1_000))
+    permission.check_size(1_000)
+    with pytest.raises(RefusedError) as caught:
+        permission.check_size(1_001)
+    assert str(caught.value) == (
+        "zipper `hall-1`: `me` may not send 1001 bytes in one frame; expected at most 1000; "
+        "see `max_payload` in its workflow"
+    )

@@ -7,7 +7,7 @@ import pytest
 from nearfield.frame.control import Granted
 from nearfield.frame.keys import FrameKey
 from nearfield.frame.rights import ALL, FunctionRight, Right, every_right
-from nearfield.zipper.entitlements import EVERYTHING, NOTHING, Entitlements
+from nearfield.zipper.entitlements import NOTHING, Entitlements
 
 MOST = 1_000_000
 LABEL = FunctionRight("label", frozenset({16}), frozenset({17}))
@@ -23,7 +23,8 @@ def key(origin: str, by: str = "-") -> FrameKey:
 
 def test_without_rights_everyone_may_do_everything() -> None:
     entitlements = Entitlements(None)
-    assert entitlements.of("anyone") == EVERYTHING == Granted()
+    assert entitlements.of("anyone") == Granted()
+    assert entitlements.of("anyone", MOST) == Granted(max_payload_bytes=MOST)
     assert entitlements.max_payload_bytes(key("anyone"), MOST) == MOST
 
 
@@ -38,16 +39,23 @@ def test_identity_is_told_its_rights_and_no_others() -> None:
     screen = Right("ns", "screen", observe=ALL, reads_ledger=True)
     entitlements = Entitlements([CAMERA, MAKER, screen, every_right("ns", "me")])
     nothing = {"send": (), "origins": (), "functions": (), "observe": (), "ledger": False}
-    assert entitlements.of("cam") == Granted(**nothing | {"send": (16, 20), "origins": ("cam",)})
-    assert entitlements.of("maker") == Granted(**nothing | {"functions": ("label",)})
+    cam = {"send": (16, 20), "origins": ("cam",), "max_payload_bytes": 1_000}
+    assert entitlements.of("cam", MOST) == Granted(**nothing | cam)
+    assert entitlements.of("cam", 10).max_payload_bytes == 10
+    assert entitlements.of("maker") == Granted(**nothing | {"functions": ("label",), "max_payload_bytes": 500})
     assert entitlements.of("screen") == Granted(**nothing | {"observe": "all", "ledger": True})
-    assert entitlements.of("me") == EVERYTHING
+    assert entitlements.of("me", MOST) == Granted(max_payload_bytes=MOST)
 
 
 def test_rights_of_one_identity_add_up() -> None:
     more = Right("ns", "cam", send=frozenset({18}), origins=("cam", "aux"), functions=(LABEL,), observe=frozenset({17}))
     assert Entitlements([CAMERA, more]).of("cam") == Granted(
-        send=(16, 18, 20), origins=("aux", "cam"), functions=("label",), observe=(17,), ledger=False
+        send=(16, 18, 20),
+        origins=("aux", "cam"),
+        functions=("label",),
+        observe=(17,),
+        ledger=False,
+        max_payload_bytes=1_000,
     )
     everywhere = Right("ns", "cam", send=ALL, origins=("*",))
     assert Entitlements([CAMERA, everywhere, more]).of("cam").send == "all"
