@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 TESTS ?= tests
+# Those that kill, cut, flood or fill something: one after the other. All others, two files at a time.
+ALONE := tests/fault tests/hostile tests/mesh
 FUZZ_SECONDS ?= 30
 EXTRAS := .venv-extras
 EXTRA_TESTS ?= tests/unit/inference tests/unit/sandbox/hostcalls/test_wasmedge_tensorflow.py \
@@ -34,7 +36,12 @@ demo: $(VENV)/installed
 	@$(BIN)/nearfield demo
 
 test: $(VENV)/installed-test
+ifeq ($(TESTS),tests)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(addprefix --ignore=,$(ALONE)) tests
+	$(BIN)/python -m pytest $(ALONE)
+else
 	$(BIN)/python -m pytest $(TESTS)
+endif
 
 test-mesh: $(VENV)/installed-test
 	$(BIN)/python -m pytest tests/mesh

@@ -33,7 +33,11 @@ def test_a_signature_verifies_with_its_own_key_and_message_alone() -> None:
     assert not SigningKey.make().public.verifies(b"message", signature)
 
 
-@pytest.mark.parametrize("text", ["", "key.pub", "A" * 44, KEY.public.text[:-1], KEY.public.text + "\n", "é" * 44])
+@pytest.mark.parametrize(
+    "text",
+    ["", "key.pub", "A" * 44, KEY.public.text[:-1], KEY.public.text + "\n", "é" * 44],
+    ids=["empty", "name", "bits-too-many", "cut", "line", "no-ascii"],
+)
 def test_what_is_no_key_is_a_path(text: str) -> None:
     assert not is_key_text(text)
 
