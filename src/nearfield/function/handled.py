@@ -48,7 +48,8 @@ class Handled(NamedTuple):
 def failure_reason(error: NearfieldError) -> str:
     """A short class of failure for the ledger: "trapped", "timeout", "handler", "reported" (by the guest itself).
 
-    For what a function may not emit, the setting that refused it: "emit_kind", "emit_bytes", "emit_rate", "emit".
+    For what a function may not emit, the setting that refused it: "emit_kind", "emit_bytes", "emit_rate", "emit",
+    "max_payload".
     """
     if isinstance(error, EmissionRefused):
         return error.where or "emit_kind"

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 from nearfield.clock import Clock, SystemClock
 from nearfield.errors import (
+    EmissionRefused,
     GuestError,
     GuestTimeout,
     NearfieldError,
@@ -351,9 +352,18 @@ class Worker:
             self._handler.handle(context)
             # Behind every handler, whatever its language: what it caught itself would not fail its frame.
             self._gate.check(context.emissions, self._clock.monotonic_ns())
+            self._check_sizes(context.emissions)
         except NearfieldError as failure:
             error = self._gate.withheld(failure)
         return Handled(arrived, context, error, started_ns, self._clock.monotonic_ns())
+
+    def _check_sizes(self, emissions: Sequence[Emission]) -> None:
+        """What is larger than we may send, the zipper's router would drop without a word."""
+        most = self._connection.permission.granted.max_payload_bytes
+        for emission in emissions:
+            if most is not None and len(emission.payload) > most:
+                what = f"got a payload of {len(emission.payload)} bytes, expected at most {most}"
+                raise EmissionRefused(what, where="max_payload")
 
     def _leave(self, handled: Handled) -> None:
         """Send what was emitted, and report, at once or with what follows at once. One thread at a time."""

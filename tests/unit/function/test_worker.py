@@ -177,6 +177,20 @@ def test_worker_without_a_right_does_not_even_ask(opened: OpenBench) -> None:
     assert (bench.session.questions, bench.session.announced) == ([], set())
 
 
+def test_what_is_larger_than_we_may_send_fails_its_frame_and_nothing_of_it_leaves(
+    opened: OpenBench, eventually: Callable[..., None]
+) -> None:
+    bench = opened()
+    bench.zipper.connection.permission = Permission("me", "line-1", Granted(max_payload_bytes=4))
+    bench.start()
+    bench.deliver(1, b"large")
+    bench.deliver(2, b"four")
+    eventually(lambda: len(bench.done()) == 2, "two reports")
+    assert bench.done() == {1: ("failed", "max_payload"), 2: ("completed", "")}
+    sent = [message.payload for message in bench.session.published if "/frames/" in message.key]
+    assert sent == [b"FOUR", b"2"]
+
+
 def test_zipper_that_does_not_answer_is_named(opened: OpenBench) -> None:
     bench = opened()
     bench.session.answers.clear()
