@@ -14,7 +14,7 @@ from nearfield.transport import Lane, Session
 from nearfield.zipper.admission import MAX_OBSERVED
 from nearfield.zipper.dispatcher import MAX_INSTANCES
 from tests.hostile.attacks import Usage
-from tests.hostile.messages import NODE, send_frame
+from tests.hostile.messages import NODE, ledger_behind, send_frame
 from tests.processes import UPPERCASE, Commands, Node, poll
 
 LIVE, KEPT, TEXT = 0x20, 0x30, 0x10
@@ -40,7 +40,7 @@ def node(module_commands: Commands) -> Node:
 
 @pytest.fixture(scope="module")
 def before(node: Node) -> Usage:
-    node.ledger()
+    ledger_behind(node.connection.session)
     return Usage.of(node.serve.pid)
 
 
@@ -49,6 +49,7 @@ def attacker(node: Node, before: Usage) -> Iterator[Session]:
     """Another client; afterwards, frames of honest ones are handled, and memory is bounded."""
     with closing(dial(node.address)) as connection:
         yield connection.session
+    ledger_behind(node.connection.session)
     after = Usage.of(node.serve.pid)
     assert after.memory_mb < before.memory_mb + QUEUE_MB + MORE_MB, (before, after)
     assert after.threads < before.threads + 20, (before, after)
@@ -65,7 +66,7 @@ def until_counted(node: Node) -> Callable[[str, int], None]:
     """Wait until the zipper has counted so many frames since the test began: taken in for a function, or rejected."""
 
     def counted(function: str) -> int:
-        ledger = node.ledger()
+        ledger = ledger_behind(node.connection.session)
         return int(ledger["groups"][function]["received"] + sum(ledger["ingress"]["rejected"].values()))
 
     before = {function: counted(function) for function in ("show", "audit")}
@@ -73,7 +74,7 @@ def until_counted(node: Node) -> Callable[[str, int], None]:
     def wait(function: str, frames: int) -> None:
         poll(
             lambda: counted(function) >= before[function] + frames,
-            lambda: f"{frames} frames counted: {node.ledger()['ingress']}",
+            lambda: f"{frames} frames counted: {ledger_behind(node.connection.session)['ingress']}",
         )
 
     return wait
@@ -85,11 +86,11 @@ Counted = Callable[[str, int], None]
 def test_large_frames_that_wait_for_no_acknowledgement_are_refused_beyond_the_queue(
     node: Node, attacker: Session
 ) -> None:
-    before = sum(node.ledger()["ingress"]["rejected"].values())
+    before = sum(ledger_behind(node.connection.session)["ingress"]["rejected"].values())
     for sequence in range(150):
         send_frame(attacker, KEPT, "flood", sequence, bytes(1_000_000))
     # Some may be lost in the transport, which the source would notice.
-    poll(lambda: sum(node.ledger()["ingress"]["rejected"].values()) >= before + 20, "refused")
+    poll(lambda: sum(ledger_behind(node.connection.session)["ingress"]["rejected"].values()) >= before + 20, "refused")
     assert node.group("audit")["queued"] <= QUEUE_MB * 1.05
 
 
@@ -117,10 +118,10 @@ def test_tens_of_thousands_of_streams_are_forgotten(attacker: Session, until_cou
 
 
 def test_frames_with_tags_that_nobody_observes_never_reach_the_dispatcher(node: Node, attacker: Session) -> None:
-    accepted = node.ledger()["ingress"]["accepted"]
+    accepted = ledger_behind(node.connection.session)["ingress"]["accepted"]
     for tag in range(0x1000, 0x1000 + 20_000):
         send_frame(attacker, tag, "cam", 0)
-    assert node.ledger()["ingress"]["accepted"] == accepted
+    assert ledger_behind(node.connection.session)["ingress"]["accepted"] == accepted
 
 
 def test_instances_beyond_a_thousand_are_refused(node: Node, attacker: Session) -> None:
@@ -148,7 +149,7 @@ def test_thousands_of_tokens_end_with_their_session(node: Node, attacker: Sessio
         for number in range(2_000):
             handle = attacker.announce(keys.alive("default", NODE, f"show/i{number}"))
             stack.callback(handle.close)
-        node.ledger()
+        ledger_behind(node.connection.session)
 
 
 BIG_REPORT = encode(Report(instance="x", epoch=1, received=0, holding=list(range(100_000))))
@@ -171,10 +172,13 @@ CAPACITY = encode(Capacity(protocol=1, zipper="rogue", epoch=1, stamp_ns=1))
 def test_messages_that_are_no_frames_are_bounded_and_counted(
     node: Node, attacker: Session, key: Callable[[int], str], payload: bytes, count: int, least_refused: int
 ) -> None:
-    before = node.ledger()["ingress"]["messages_refused"]
+    before = ledger_behind(node.connection.session)["ingress"]["messages_refused"]
     for number in range(count):
         attacker.publish(key(number), payload, lane=Lane.REPORTS)
-    poll(lambda: node.ledger()["ingress"]["messages_refused"] >= before + least_refused, "refused and counted")
+    poll(
+        lambda: ledger_behind(node.connection.session)["ingress"]["messages_refused"] >= before + least_refused,
+        "refused and counted",
+    )
 
 
 def test_questions_without_measure_are_answered_within_bounds(node: Node, attacker: Session) -> None:
