@@ -37,7 +37,7 @@ class Line:
                 listen=[Address("127.0.0.1", self.port)],
                 identity=ensure_server_certificate(StateDirectory.from_environment(), ["127.0.0.1"]),
                 policies=[GroupPolicy("f", tags, **policy), *also],
-                on_stuck=self.stuck.append,
+                on_stuck=lambda _, stuck: self.stuck.append(stuck),
             )
         )
         self.zipper.start()
