@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from nearfield.transport import settings
-from nearfield.transport.certificates import Identity
+from nearfield.transport.certificates import Credentials
 
 _original = settings._shared
 
@@ -18,8 +18,8 @@ def allow(is_on: bool) -> None:
     settings._shared = _with_shared_memory if is_on else _original
 
 
-def _with_shared_memory(identity: Identity) -> dict[str, Any]:
-    return {**_original(identity), "transport/shared_memory/enabled": True}
+def _with_shared_memory(credentials: Credentials, *, mutual: bool) -> dict[str, Any]:
+    return {**_original(credentials, mutual=mutual), "transport/shared_memory/enabled": True}
 
 
 if __name__ == "__main__":
