@@ -37,7 +37,7 @@ from nearfield.transport import (
     ensure_local_identity,
     ensure_server_certificate,
 )
-from nearfield.transport.access import access_settings
+from nearfield.transport.access_control import access_settings
 from nearfield.transport.settings import client_settings, router_settings
 from tests.processes import free_port
 
