@@ -4,8 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 TESTS ?= tests
-# Those that kill, cut, flood or fill something: one after the other. All others, two files at a time.
-ALONE := tests/fault tests/hostile tests/mesh
+# Two files at a time. The others start processes, whose time is that of the clock: one after the other.
+TOGETHER := tests/unit tests/property tests/conformance
 FUZZ_SECONDS ?= 30
 EXTRAS := .venv-extras
 EXTRA_TESTS ?= tests/unit/inference tests/unit/sandbox/hostcalls/test_wasmedge_tensorflow.py \
@@ -37,8 +37,8 @@ demo: $(VENV)/installed
 
 test: $(VENV)/installed-test
 ifeq ($(TESTS),tests)
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(addprefix --ignore=,$(ALONE)) tests
-	$(BIN)/python -m pytest $(ALONE)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(TOGETHER)
+	$(BIN)/python -m pytest $(addprefix --ignore=,$(TOGETHER)) tests
 else
 	$(BIN)/python -m pytest $(TESTS)
 endif
