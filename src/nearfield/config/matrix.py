@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from nearfield.config.rights import Role, Tenant, right_by_role, right_of, tenants_of
 from nearfield.config.schema import Workflow
-from nearfield.frame.rights import ALL, NO_TAGS, Right, Tags, every_right
+from nearfield.frame.rights import Right, Tags, every_right, union_of
 
 #: Stand for identities that a workflow does not name.
 THIS_USER = "(this user)"
@@ -63,8 +63,8 @@ def row_of(right: Right) -> MatrixRow:
         sends=right.send,
         origins=right.origins,
         runs=tuple(function.name for function in right.functions),
-        observes=_together(right.observe, *(function.observe for function in right.functions)),
-        emits=_together(*(function.emit for function in right.functions)),
+        observes=union_of([right.observe, *(function.observe for function in right.functions)]),
+        emits=union_of(function.emit for function in right.functions),
         zipper=right.is_zipper,
         ledger=right.reads_ledger,
         max_payload_bytes=right.max_payload_bytes,
@@ -84,12 +84,3 @@ def _rights_in(tenant: Tenant, workflow: Workflow) -> Iterator[Right]:
     else:
         for identity, config in tenant.rights.items():
             yield right_of(tenant, identity, config)
-
-
-def _together(*sets: Tags) -> Tags:
-    union = NO_TAGS
-    for tags in sets:
-        if isinstance(tags, str):
-            return ALL
-        union |= tags
-    return union

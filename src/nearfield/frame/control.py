@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Meta
 
 from nearfield.errors import RemoteProtocolError
+from nearfield.frame.rights import is_allowed_name
 from nearfield.frame.tag import MAX_TAG
 
 PROTOCOL_VERSION = 1
@@ -73,7 +74,7 @@ class Granted(msgspec.Struct, frozen=True, kw_only=True):
         return self.observe == "all" or tag in self.observe
 
     def may_send_as(self, origin: str) -> bool:
-        return any(origin.startswith(each[:-1]) if each.endswith("*") else origin == each for each in self.origins)
+        return is_allowed_name(origin, self.origins)
 
     def may_be(self, function: str) -> bool:
         return function in self.functions or "*" in self.functions

@@ -9,13 +9,8 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterator, Mapping
 
-from nearfield.frame.keys import ROOT
+from nearfield.frame.keys import ROOT, SETTLED, SOURCE
 from nearfield.frame.rights import ALL, ANY_NAME, FunctionRight, Right, Tags
-
-# Stands for the source itself where a frame's key names who sent it.
-SOURCE = "-"
-# Nobody announces anything under this key: a session asks for it to learn that the router took in what it declared.
-SETTLED = f"{ROOT}/settled"
 
 
 class Use(enum.Enum):

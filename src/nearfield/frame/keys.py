@@ -38,6 +38,8 @@ from nearfield.frame.tag import MAX_TAG
 ROOT = "nearfield"
 # Stands for the source itself where a frame's key names who sent it; no name of a function.
 SOURCE = "-"
+# Nobody announces anything under this key: a session asks for it to learn that the router took in what it declared.
+SETTLED = f"{ROOT}/settled"
 # One way to write each tag: subscriptions match keys letter by letter.
 _TAG = re.compile(r"0|[1-9][0-9]{0,9}", re.ASCII)
 

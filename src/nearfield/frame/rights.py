@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias
 
@@ -66,3 +67,18 @@ def every_right(namespace: str, identity: str) -> Right:
         is_zipper=True,
         reads_ledger=True,
     )
+
+
+def union_of(sets: Iterable[Tags]) -> Tags:
+    """All tags that are in one of these sets."""
+    union = NO_TAGS
+    for tags in sets:
+        if isinstance(tags, str):
+            return ALL
+        union |= tags
+    return union
+
+
+def is_allowed_name(name: str, allowed: Iterable[str]) -> bool:
+    """Whether a name is among those allowed; those that end with `*` stand for all that begin so."""
+    return any(name.startswith(each[:-1]) if each.endswith("*") else name == each for each in allowed)

@@ -28,6 +28,7 @@ from nearfield.errors import (
 )
 from nearfield.frame import Priority
 from nearfield.frame.bundle import decode_bundle, encode_bundle, in_bundles, is_bundle
+from nearfield.frame.keys import SETTLED
 from nearfield.frame.rights import Right
 from nearfield.transport.access import TokenAccess
 from nearfield.transport.access_control import access_settings
@@ -104,8 +105,6 @@ SETTLE_TIMEOUT_S = 2.0
 COPIED_BYTES = 16 * 1024
 # Larger questions are none of ours, and not answered.
 MAX_QUESTION_BYTES = 256 * 1024
-# A key under which nobody announces anything.
-_NO_TOKEN = "nearfield/settled"
 
 
 class Handle:
@@ -400,7 +399,7 @@ class Session:
         Subscriptions and queries travel in different lanes, and frames would miss a subscription that is still under
         way. This question has the lane of declarations, and nothing answers it but its end.
         """
-        for _ in self._session.liveliness().get(_NO_TOKEN, timeout=SETTLE_TIMEOUT_S):
+        for _ in self._session.liveliness().get(SETTLED, timeout=SETTLE_TIMEOUT_S):
             pass
 
     def close(self) -> None:

@@ -11,7 +11,7 @@ from typing import Literal
 
 from nearfield.frame.control import Granted
 from nearfield.frame.keys import FrameKey
-from nearfield.frame.rights import ANY_NAME, NO_TAGS, Right, Tags
+from nearfield.frame.rights import ANY_NAME, Right, Tags, is_allowed_name, union_of
 
 NOTHING = Granted(send=(), origins=(), functions=(), observe=(), ledger=False)
 
@@ -74,17 +74,11 @@ class Entitlements:
         limits = [
             right.max_payload_bytes
             for right in self._limited
-            if (_may_send_as(right, origin) if function is None else _may_be(right, function))
+            if (is_allowed_name(origin, right.origins) if function is None else _may_be(right, function))
             and not _is_of_this_user(right)
         ]
         known = [limit for limit in limits if limit is not None]
         return max(known) if known and len(known) == len(limits) else None
-
-
-def _may_send_as(right: Right, origin: str) -> bool:
-    return any(
-        origin.startswith(allowed[:-1]) if allowed.endswith("*") else origin == allowed for allowed in right.origins
-    )
 
 
 def _may_be(right: Right, function: str) -> bool:
@@ -97,9 +91,5 @@ def _is_of_this_user(right: Right) -> bool:
 
 
 def _listed(sets: Iterable[Tags]) -> tuple[int, ...] | Literal["all"]:
-    union = NO_TAGS
-    for tags in sets:
-        if isinstance(tags, str):
-            return tags
-        union |= tags
-    return tuple(sorted(union))
+    union = union_of(sets)
+    return union if isinstance(union, str) else tuple(sorted(union))
