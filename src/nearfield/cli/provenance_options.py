@@ -9,7 +9,7 @@ import typer
 
 from nearfield.config import Workflow
 from nearfield.errors import ConfigError, UsageError
-from nearfield.signing import Provenance, PublicKey, read_signer
+from nearfield.signing import Provenance, PublicKey, is_sha256_text, read_signer
 
 FileSha256 = Annotated[
     str | None, typer.Option("--file-sha256", metavar="HEX", help="Digest that the file itself must have.")
@@ -23,8 +23,6 @@ Trust = Annotated[
     ),
 ]
 
-_SHA256_CHARACTERS = frozenset("0123456789abcdefABCDEF")
-
 
 def provenance_of(sha256: str | None, trust: Sequence[str] | None) -> Provenance:
     """What the file must be, from options.
@@ -32,7 +30,7 @@ def provenance_of(sha256: str | None, trust: Sequence[str] | None) -> Provenance
     Raises:
         UsageError: a digest or a key that is none.
     """
-    if sha256 is not None and (len(sha256) != 64 or not _SHA256_CHARACTERS.issuperset(sha256)):
+    if sha256 is not None and not is_sha256_text(sha256):
         raise UsageError(f"got `{sha256[:80]}`, expected 64 hexadecimal digits", where="--file-sha256")
     try:
         return Provenance(sha256, frozenset(map(read_signer, trust)) if trust else None)

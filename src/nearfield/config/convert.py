@@ -20,9 +20,8 @@ from nearfield.errors import UsageError
 from nearfield.frame.names import is_name
 from nearfield.frame.tag import MAX_TAG, parse_tag
 from nearfield.frame.token import TOKEN_EXPECTED, HiddenText, is_secret
-from nearfield.signing import is_key_text
+from nearfield.signing import is_key_text, is_sha256_text
 
-_SHA256 = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9\-.]{0,252})", re.ASCII)
 _BAD: Final[Any] = object()  # stands for a value that gave a finding
 
@@ -233,7 +232,7 @@ def _read_secret(value: Any) -> Any:
 
 
 def _read_sha256(value: Any) -> Any:
-    return value.lower() if isinstance(value, str) and _SHA256.fullmatch(value) else _BAD
+    return value.lower() if isinstance(value, str) and is_sha256_text(value) else _BAD
 
 
 def _read_host(value: Any) -> Any:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from nearfield.config.rights import Role, Tenant, right_by_role, right_of, tenants_of
+from nearfield.config.rights import Tenant, right_by_role, right_of, tenants_of
 from nearfield.config.schema import Workflow
-from nearfield.frame.rights import Right, Tags, every_right, union_of
+from nearfield.frame.rights import Right, Role, Tags, every_right, union_of
 
 #: Stand for identities that a workflow does not name.
 THIS_USER = "(this user)"

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, NamedTuple
 
 from nearfield.config.schema import FunctionConfig, RightConfig, Workflow
-from nearfield.frame.rights import ALL, FunctionRight, Right, Tags, every_right
-
-Role: TypeAlias = Literal["source", "function", "sink", "zipper"]
+from nearfield.frame.rights import ALL, FunctionRight, Right, Role, Tags, every_right
 
 
 class IssuedIdentity(NamedTuple):

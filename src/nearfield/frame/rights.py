@@ -6,6 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias
 
+Role: TypeAlias = Literal["source", "function", "sink", "zipper"]
+"""For what an identity was issued."""
+
 #: Every tag, where a set of tags is expected.
 ALL: Final = "all"
 Tags: TypeAlias = frozenset[int] | Literal["all"]

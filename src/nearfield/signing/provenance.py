@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,8 @@ from pathlib import Path
 from nearfield.errors import ProvenanceError
 from nearfield.signing.keys import PublicKey
 from nearfield.signing.signature import MOST_SIGNATURE_BYTES, Purpose, Signature, digest_of, signature_path
+
+_SHA256 = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,3 +107,8 @@ def _check_claims(signature: Signature, purpose: Purpose, digest: str, parts: Se
             where=where,
             hint="the file was changed after it was signed",
         )
+
+
+def is_sha256_text(text: str) -> bool:
+    """Whether this is a SHA-256 digest: 64 hexadecimal digits, large or small."""
+    return _SHA256.fullmatch(text) is not None

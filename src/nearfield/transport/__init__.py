@@ -1,5 +1,6 @@
 """Zenoh and TLS: sessions over QUIC, addresses, certificates, and finding out why a connection fails."""
 
+from nearfield.frame.rights import Role
 from nearfield.transport.access import Access, OpenAccess, TokenAccess
 from nearfield.transport.address import DEFAULT_PORT, Address, parse_address
 from nearfield.transport.authority import ensure_local_identity, ensure_server_certificate
@@ -13,7 +14,6 @@ from nearfield.transport.permission import Permission
 from nearfield.transport.registry import (
     ROLES,
     IssuedIdentity,
-    Role,
     Standing,
     issued_identities,
     registry_version,

@@ -27,9 +27,10 @@ from cryptography.x509.oid import NameOID
 
 from nearfield.errors import CertificateError, UsageError
 from nearfield.frame.names import LOCAL_PREFIX, check_name
+from nearfield.frame.rights import Role
 from nearfield.transport.authority import Authority, checked_hosts, key_pem, new_key
 from nearfield.transport.certificates import Identity, Purpose, load_identity, read_certificates
-from nearfield.transport.registry import ROLES, IssuedIdentity, Registry, Role, read_registry, write_registry
+from nearfield.transport.registry import ROLES, IssuedIdentity, Registry, read_registry, write_registry
 from nearfield.transport.state_directory import StateDirectory, write_private
 
 DEFAULT_LIFETIME = timedelta(days=30)

@@ -16,9 +16,9 @@ import msgspec
 from msgspec import Struct
 
 from nearfield.errors import CertificateError
+from nearfield.frame.rights import Role
 from nearfield.transport.state_directory import StateDirectory, write_private
 
-Role: TypeAlias = Literal["source", "function", "sink", "zipper"]
 ROLES: tuple[Role, ...] = get_args(Role)
 
 Standing: TypeAlias = Literal["valid", "ends soon", "expired", "revoked", "superseded"]
