@@ -13,7 +13,7 @@ from typing import Any, Self, cast
 
 from nearfield.frame import keys
 from nearfield.frame.control import PROTOCOL_VERSION, Granted, Hello, encode
-from nearfield.transport import Connection, Lane, Permission
+from nearfield.transport import REPORT_LANES, Connection, Lane, Permission
 
 Callback = Callable[[str, Any, bytes], None]
 BundleCallback = Callable[[str, Sequence[tuple[Any, bytes]]], None]
@@ -61,6 +61,7 @@ class MemorySession:
         published: every message, in order.
         together: key and number of messages of each `publish_all`, in order.
         answers: by key, what a query gets: bytes, or None for no answer, or a function of the question.
+        answering: by key, who answers questions.
         announced: keys of the liveliness tokens that are held.
         is_over_tcp: QUIC did not answer when it was connected.
         questions_behind: those that are to be answered when what was published before is through.
@@ -72,6 +73,7 @@ class MemorySession:
     answers: dict[str, Any] = field(default_factory=dict)
     questions: list[tuple[str, bytes]] = field(default_factory=list)
     announced: set[str] = field(default_factory=set)
+    answering: dict[str, Callable[[str, bytes, Callable[[bytes], None]], None]] = field(default_factory=dict)
     subscriptions: list[tuple[str, BundleCallback]] = field(default_factory=list)
     together: list[tuple[str, int]] = field(default_factory=list)
     is_closed: bool = False
@@ -122,7 +124,11 @@ class MemorySession:
         return answer(question) if callable(answer) else answer
 
     def ask_behind(self, key: str, on_answer: Callable[[], None], *, lane: Lane, timeout_s: float = 2.0) -> None:
-        self.questions_behind.append((key, on_answer, lane))
+        """Those behind frames are for the test to answer; those behind what is said of them are answered at once."""
+        if lane in REPORT_LANES.values():
+            on_answer()
+        else:
+            self.questions_behind.append((key, on_answer, lane))
 
     def watch_routers(self, callback: Callable[[str, bool], None]) -> MemoryHandle:
         self.router_watches.append(callback)
@@ -137,6 +143,25 @@ class MemorySession:
     def move_to(self, other: MemorySession) -> None:
         """What is declared here stays; only the connection is another."""
         self.routers, self.answers, self.is_over_tcp = other.routers, other.answers, other.is_over_tcp
+
+    def answer(
+        self,
+        key: str,
+        on_question: Callable[[str, bytes, Callable[[bytes], None]], None],
+        *,
+        is_direct: bool = False,
+    ) -> MemoryHandle:
+        """Questions that a test puts with `put_question`."""
+        self.answering[key] = on_question
+
+        def close() -> None:
+            del self.answering[key]
+
+        return MemoryHandle(close)
+
+    def put_question(self, key: str, question: bytes, reply: Callable[[bytes], None]) -> None:
+        """Somebody asks what this session answers."""
+        self.answering[key](key, question, reply)
 
     def announce(self, key: str) -> MemoryHandle:
         self.announced.add(key)

@@ -11,6 +11,8 @@ from tests.attack.kit import Certificates, Site, fence, until
 
 OWN = {
     "cam-1": "nearfield/alpha/frames/16/line-1/cam-1/-",
+    "cam-2": "nearfield/alpha/sent/16/line-1/cam-2/-/7",
+    "counter": "nearfield/alpha/sent/18/line-1/-/count/7",
     "gate": "nearfield/alpha/frames/20/line-1/gate-7/-",
     "detector": "nearfield/alpha/frames/17/line-1/cam-1/detect",
     "cam-9": "nearfield/beta/frames/1/line-1/cam-9/-",
@@ -43,6 +45,14 @@ FORBIDDEN = [
     ("cam-1", "nearfield/alpha/forwarded/line-1/line-2"),
     ("cam-1", "nearfield/alpha/reports/line-1/detect/detect-1"),  # what only instances say
     ("cam-1", "nearfield/settled"),
+    ("cam-1", "nearfield/alpha/sent/16/line-1/cam-2/-/7"),  # how much another sent
+    ("cam-1", "nearfield/alpha/sent/17/line-1/-/detect/7"),
+    ("cam-1", "nearfield/alpha/sent/17/line-1/cam-1/-/7"),
+    ("cam-1", "nearfield/alpha/sent/16/line-2/cam-1/-/7"),
+    ("detector", "nearfield/alpha/sent/17/line-1/-/count/7"),
+    ("detector", "nearfield/alpha/sent/18/line-1/-/detect/7"),
+    ("screen", "nearfield/alpha/sent/17/line-1/-/detect/7"),
+    ("runner-9", "nearfield/alpha/sent/17/line-1/-/detect/7"),
     ("gate", "nearfield/alpha/frames/16/line-1/ga/-"),  # beside its prefix
     ("gate", "nearfield/alpha/frames/16/line-1/xgate-1/-"),
     ("gate", "nearfield/alpha/frames/16/line-1/gat$*/-"),

@@ -13,9 +13,6 @@ import yaml
 from tests.fault.traffic import COMPLETE, LIVE, ROUTES, Traffic
 from tests.processes import Commands, Node, free_port, poll
 
-# The peer may emit results a moment before its router knows of the sinks here again: they count them as missing.
-MISSED = 20
-
 
 def serve_pair(commands: Commands, folder: Path) -> tuple[Node, Node]:
     """Two zippers that name each other, each with one slow instance of both functions."""
@@ -66,8 +63,7 @@ def test_peer_that_is_lost_costs_complete_nothing_and_live_what_is_counted(
                     lambda group, before=forwarded[route]: group["forwarded"] > before,  # type: ignore[misc]
                     "it is used again",
                 )
-        missed = MISSED if number == signal.SIGSTOP else 0
-        complete.account(north, missed=missed).lost_nothing(missed=missed)
-        account = live.account(north, missed=missed)
-        account.losses_are_counted(late=8, missed=missed)
+        complete.account(north).lost_nothing()
+        account = live.account(north)
+        account.losses_are_counted(late=8)
         assert account.failed == {}

@@ -127,7 +127,8 @@ PROGRAM = """
         for _ in sys.stdin:
             told = {key: sorted(numbers.copy()) for key, numbers in sequences.copy().items()}
             counts = sink.statistics()
-            print(json.dumps([{"missed": counts.missed, "queued": counts.queued}, told]), flush=True)
+            say = {"missed": counts.missed, "recovered": counts.recovered, "queued": counts.queued}
+            print(json.dumps([say, told]), flush=True)
 """
 
 
@@ -145,18 +146,25 @@ def test_sink_that_is_gone_holds_nobody_up_for_long_and_counts_what_it_missed(
             victim.until_received({traffic.name: traffic.source.statistics().offered for traffic in flowing.values()})
         nobody_else_lost_anything(node, flowing)
         if number == signal.SIGSTOP:
+
+            def gaps(sequences: dict[str, list[int]]) -> dict[str, int]:
+                return {key: numbers[-1] - numbers[0] + 1 - len(numbers) for key, numbers in sequences.items()}
+
+            results = f"{flowing[COMPLETE].name}/{COMPLETE.result}"
+            poll(lambda: gaps(victim.ask()[1])[results] == 0, lambda: f"what it asked for; {victim.ask()[0]}")
             poll(lambda: victim.ask()[0]["queued"] == 0, "everything taken")
             counts, sequences = victim.ask()
-            gaps = sum(numbers[-1] - numbers[0] + 1 - len(numbers) for numbers in sequences.values())
-            assert 0 < counts["missed"] <= gaps
+            assert 0 < counts["missed"] <= sum(gaps(sequences).values())
+            assert counts["recovered"] > 50
 
 
 def test_sink_whose_program_does_not_read_counts_what_it_drops(node: Node, flowing: dict[Route, Traffic]) -> None:
     with Sink(node.address, queue=16) as idle:
         poll(lambda: idle.dropped > 100, "more than it keeps")
         nobody_else_lost_anything(node, flowing)
-        while idle.receive(0) is not None:
+        while idle.receive(0.05) is not None or idle.statistics().queued:
             pass
         counts = idle.statistics()
         assert counts.arrived == counts.received + counts.dropped["sink-slow"]
-        assert counts.received == 16
+        # And frames that it asked for, if the machine was too busy for some.
+        assert 16 <= counts.received <= 16 + counts.recovered

@@ -30,12 +30,15 @@ from nearfield.frame.control import (
     JoinRequest,
     LeaveReply,
     Report,
+    SentSoFar,
+    Wanted,
     decode,
     encode,
 )
 from nearfield.frame.delivery import DeliveryHeader, decode_delivery
 from nearfield.frame.header import counted
 from nearfield.frame.received import read_envelope
+from nearfield.frame.resent import Resent, ResentFrame, decode_resent, encode_resent
 from nearfield.transport.address import parse_address
 from nearfield.zipper import Dispatcher, GroupPolicy
 from nearfield.zipper.item import Ticket
@@ -47,7 +50,7 @@ POLICIES = [
     GroupPolicy("audit", frozenset({TAG}), mode="complete", queue=3, order="source", dead_letter=0x99),
     GroupPolicy("free", frozenset()),
 ]
-KINDS = (Ack, Capacity, Hello, JoinReply, JoinRequest, LeaveReply, Report)
+KINDS = (Ack, Capacity, Hello, JoinReply, JoinRequest, LeaveReply, Report, SentSoFar, Wanted)
 HEADER = Header(TAG, 1, 0, 0, 0)
 MESSAGES = [
     encode(message)
@@ -67,7 +70,7 @@ MESSAGES = [
 def one_input(data: bytes) -> None:
     source = atheris.FuzzedDataProvider(data)
     if source.ConsumeBool():
-        parse(source.ConsumeIntInRange(0, 6), source.ConsumeBytes(sys.maxsize))
+        parse(source.ConsumeIntInRange(0, 8), source.ConsumeBytes(sys.maxsize))
     else:
         decide(source)
 
@@ -95,6 +98,13 @@ def parse(kind: int, data: bytes) -> None:
                 _, _, key, attachment = ("", *data.partition(b"\0"))
                 counted(attachment)
                 read_envelope(key.decode("utf-8", "replace"), attachment)
+            case 7:
+                sent_key = keys.parse_sent_key(data.decode("utf-8", "replace"))
+                assert str(sent_key) == data.decode()
+                assert keys.sent_key_of(sent_key.frame_key("cam"), sent_key.sender) == sent_key
+            case 8:
+                resent = decode_resent(data)
+                assert decode_resent(encode_resent(resent)) == resent
             case _:
                 text = data.decode("utf-8", "replace")
                 keys.qualified_in(text)
@@ -198,9 +208,14 @@ def write_seeds(folder: Path) -> None:
         (3, DeliveryHeader(HEADER, 1, EPOCH, 0, 0, "cam").encode()),
         *((4, message) for message in (*MESSAGES, encode(Ack(stream=1, epoch=EPOCH, released=[(0, 3)])))),
         (4, encode(Hello(protocol=1, zipper="a", epoch=EPOCH, observed=[TAG]))),
+        (4, encode(SentSoFar(count=3))),
+        (4, encode(Wanted(counts=[(1, 2), (4, 4)], max_age_ms=5))),
         (5, key.encode() + b"\0" + HEADER.encode()),
         (6, b"show/i"),
         (6, b"quic/site-b.example:9900"),
+        (7, str(keys.SentKey("default", TAG, "a", "cam", keys.SOURCE, 7)).encode()),
+        (7, str(keys.SentKey("default", TAG, "a", keys.SOURCE, "show", 7)).encode()),
+        (8, encode_resent(Resent(through=3, frames=[ResentFrame("cam", HEADER.encode(), b"one")]))),
     ]
     for number, (kind, data) in enumerate(seeds):
         (folder / f"seed-{number}").write_bytes(data + bytes([kind, 1]))

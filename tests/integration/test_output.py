@@ -97,7 +97,7 @@ def test_bytes_are_summed_up_for_people_and_encoded_for_programs(node: Node) -> 
         assert people.communicate()[0].rstrip().endswith("4 bytes (ff d8 ff e0…)")
         frame, ended = map(json.loads, program.communicate()[0].splitlines())
         assert frame["base64"] == "/9j/4A=="
-        assert ended == {"event": "ended", "received": 1, "dropped": 0, "missed": 0}
+        assert ended == {"event": "ended", "received": 1, "dropped": 0, "missed": 0, "recovered": 0}
 
 
 def test_a_sink_ends_after_so_many_frames_or_so_long_a_silence(node: Node) -> None:

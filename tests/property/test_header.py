@@ -11,6 +11,8 @@ from nearfield.errors import RemoteProtocolError
 from nearfield.frame import (
     FLAG_ADDRESSED,
     FLAG_EMITTED,
+    FLAG_IN_ORDER,
+    FLAG_KEPT,
     HEADER_BYTES,
     PRIORITIES,
     Header,
@@ -32,10 +34,9 @@ HEADERS = st.builds(
     hops=U8,
     part=U32,
     flags=st.builds(
-        lambda emitted, addressed, priority: emitted | addressed | flags_of(priority),
-        st.sampled_from([0, FLAG_EMITTED]),
-        st.sampled_from([0, FLAG_ADDRESSED]),
+        lambda priority, *others: flags_of(priority) | sum(others),
         st.sampled_from(PRIORITIES),
+        *(st.sampled_from([0, flag]) for flag in (FLAG_EMITTED, FLAG_ADDRESSED, FLAG_KEPT, FLAG_IN_ORDER)),
     ),
     sender=U32,
     count=U32,
@@ -87,14 +88,14 @@ def test_any_bytes_are_a_delivery_or_refused_by_name(data: bytes) -> None:
         assert delivery.encode() == data
 
 
-@given(HEADERS.filter(lambda header: header.hops < 255), U32, U32, U64)
-def test_emitted_header_follows_the_data(header: Header, tag: int, part: int, sent_ns: int) -> None:
-    emitted = header.emitted(tag, part, sent_ns)
+@given(HEADERS.filter(lambda header: header.hops < 255), U32, U32, U64, st.sampled_from([0, FLAG_KEPT, FLAG_IN_ORDER]))
+def test_emitted_header_follows_the_data(header: Header, tag: int, part: int, sent_ns: int, flags: int) -> None:
+    emitted = header.emitted(tag, part, sent_ns, flags=flags)
     assert (emitted.tag, emitted.part, emitted.sent_ns) == (tag, part, sent_ns)
     assert (emitted.stream, emitted.sequence) == (header.stream, header.sequence)
     assert (emitted.captured_ns, emitted.deadline_ns) == (header.captured_ns, header.deadline_ns)
     assert (emitted.hops, emitted.flags) == (
         header.hops + 1,
-        header.flags & FLAG_ADDRESSED | FLAG_EMITTED,
+        header.flags & FLAG_ADDRESSED | FLAG_EMITTED | flags,
     )
     assert decode_header(emitted.encode()) == emitted

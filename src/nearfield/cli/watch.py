@@ -75,8 +75,15 @@ def watch(
                 _report_missed(reported_missed, json=json)
         if json:
             counts = sink.statistics()
-            dropped = sum(counts.dropped.values())
-            say_json({"event": "ended", "received": counts.received, "dropped": dropped, "missed": counts.missed})
+            say_json(
+                {
+                    "event": "ended",
+                    "received": counts.received,
+                    "dropped": sum(counts.dropped.values()),
+                    "missed": counts.missed,
+                    "recovered": counts.recovered,
+                }
+            )
     raise typer.Exit(stopping.exit_code)
 
 

@@ -4,6 +4,8 @@ from nearfield.frame.frame import Frame
 from nearfield.frame.header import (
     FLAG_ADDRESSED,
     FLAG_EMITTED,
+    FLAG_IN_ORDER,
+    FLAG_KEPT,
     HEADER_BYTES,
     HEADER_VERSION,
     PRIORITIES,
@@ -19,6 +21,8 @@ from nearfield.frame.tag import MAX_TAG, RESERVED_TAGS, format_tag, parse_tag
 __all__ = [
     "FLAG_ADDRESSED",
     "FLAG_EMITTED",
+    "FLAG_IN_ORDER",
+    "FLAG_KEPT",
     "HEADER_BYTES",
     "HEADER_VERSION",
     "MAX_TAG",

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Meta
 
 from nearfield.errors import RemoteProtocolError
+from nearfield.frame.header import MAX_COUNT
 from nearfield.frame.rights import is_allowed_name
 from nearfield.frame.tag import MAX_TAG
 
@@ -19,10 +20,13 @@ PROTOCOL_VERSION = 1
 MAX_WINDOW = 1_024
 # The frames that an instance may be handed before the first is done; what it can hold without losing any.
 MAX_CREDITS = 1_024
+# That a sink may ask a sender for at a time.
+MAX_WANTED_RANGES = 64
 
 # JSON knows no bounds; what is computed with, or told to others, needs some. Zero to 2**63 - 1 unless it says more.
 Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Positive = Annotated[int, Meta(ge=1, le=2**63 - 1)]
+Number = Annotated[int, Meta(ge=1, le=MAX_COUNT)]
 Tag = Annotated[int, Meta(ge=0, le=MAX_TAG)]
 
 
@@ -108,11 +112,19 @@ class JoinRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class JoinReply(msgspec.Struct, frozen=True, kw_only=True):
-    """The zipper's answer: `error` is None when admitted."""
+    """The zipper's answer: `error` is None when admitted.
+
+    Attributes:
+        observe: tags of the frames that the instance is handed.
+        mode: what is promised for them. In "complete" an instance keeps what it emits for sinks that miss some.
+        ordered: those of each source are handled in the order in which they came; so are results to arrive.
+    """
 
     error: str | None = None
     epoch: int = 0
     observe: list[int] = []
+    mode: Literal["live", "complete"] = "live"
+    ordered: bool = False
 
 
 Status = Literal["completed", "failed", "dropped"]
@@ -232,6 +244,28 @@ class Ack(msgspec.Struct, frozen=True, kw_only=True):
     stream: int
     epoch: int
     released: list[tuple[int, int]]
+
+
+class SentSoFar(msgspec.Struct, frozen=True, kw_only=True):
+    """A sender to sinks, once it has sent nothing for a moment: so the loss of its latest frames is noticed too.
+
+    Attributes:
+        count: of the latest frame that it published with the tag in the key.
+    """
+
+    count: Number
+
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """A sink to a sender: frames with the tag in the key that did not come.
+
+    Attributes:
+        counts: numbers that the sender gave them, in ranges, first and last each, ascending.
+        max_age_ms: how long ago they were published at most; what is older was not meant for this sink.
+    """
+
+    counts: Annotated[list[tuple[Number, Number]], Meta(min_length=1, max_length=MAX_WANTED_RANGES)]
+    max_age_ms: Count
 
 
 Message = TypeVar("Message", bound=msgspec.Struct)

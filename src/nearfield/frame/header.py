@@ -17,7 +17,8 @@ offset size field          meaning
 40     8    deadline_ns    u64, after this moment the frame is worthless: the source's clock; 0: no deadline
 48     4    part           u32, number of this frame among those emitted for one input; 0 at the source
 52     4    flags          u32, bit 0: emitted by a function; bit 1: addressed, the origin in the key is the
-                           addressee; bits 2 and 3: priority, 0 normal, 1 high, 2 low; other bits 0
+                           addressee; bits 2 and 3: priority, 0 normal, 1 high, 2 low; bit 4: kept, the sender
+                           can be asked for it; bit 5: in order, it is of no use before earlier ones; other bits 0
 56     4    sender         u32, chosen at random by the program that publishes frames; 0: it does not count them
 60     4    count          u32, number of the frame among those with this tag that the sender published, from 1 on
 ====== ==== ============== ==========================================================
@@ -38,6 +39,10 @@ MAGIC = b"NF"
 FLAG_EMITTED = 1
 # The function chose the origin in the key: the source that is meant, not the one where the data began.
 FLAG_ADDRESSED = 2
+# Its sender keeps it for a while, and sends it again to a sink that asks.
+FLAG_KEPT = 16
+# The function keeps the order of each source, and so does a sink that waits for a frame it asked for.
+FLAG_IN_ORDER = 32
 
 Priority = Literal["normal", "high", "low"]
 """What a frame waits for on links that are full: only for those of the same priority or a higher one."""
@@ -45,12 +50,12 @@ Priority = Literal["normal", "high", "low"]
 PRIORITIES: tuple[Priority, ...] = get_args(Priority)
 _PRIORITY_SHIFT = 2
 _PRIORITY_MASK = 3 << _PRIORITY_SHIFT
-_KNOWN_FLAGS = FLAG_EMITTED | FLAG_ADDRESSED | _PRIORITY_MASK
+_KNOWN_FLAGS = FLAG_EMITTED | FLAG_ADDRESSED | FLAG_KEPT | FLAG_IN_ORDER | _PRIORITY_MASK
 
 _LAYOUT = struct.Struct("<2sBBIQQQQQIIII")
 assert _LAYOUT.size == HEADER_BYTES
-# Tag, sender and count alone.
-_COUNTED = struct.Struct("<4xI48xII")
+# Tag, flags, sender and count alone.
+_COUNTED = struct.Struct("<4xI44xIII")
 assert _COUNTED.size == HEADER_BYTES
 _MAX_NS = 2**64 - 1
 MAX_COUNT = 2**32 - 1
@@ -69,7 +74,7 @@ class Header(msgspec.Struct, frozen=True, gc=False):
         deadline_ns: nanoseconds since the Unix epoch by the source's clock, or 0 for none.
         hops: number of functions passed.
         part: number among the frames emitted for one input.
-        flags: bit set, see `FLAG_EMITTED`, `FLAG_ADDRESSED` and `flags_of`.
+        flags: bit set, see `FLAG_EMITTED`, `FLAG_ADDRESSED`, `FLAG_KEPT`, `FLAG_IN_ORDER` and `flags_of`.
         sender: of the program that published it; 0: not said.
         count: number among the frames with this tag that the sender published; a receiver that finds one missing knows
             that it was lost on the way.
@@ -129,21 +134,17 @@ class Header(msgspec.Struct, frozen=True, gc=False):
         part: int,
         sent_ns: int,
         *,
-        priority: Priority = "normal",
-        is_addressed: bool = False,
+        flags: int = 0,
         sender: int = 0,
-        count: int = 0,
     ) -> Header:
         """The header of a frame that a function emits while it handles the frame with this header.
 
         Stream, sequence, capture time and deadline follow the data; `hops` grows by one.
 
         Args:
-            priority: of the function's frames, whatever that of this one is.
-            is_addressed: the function chose the origin.
-            sender, count: of the instance that emits.
+            flags: further ones; of this header's own, only `FLAG_ADDRESSED` goes on.
+            sender: the instance that emits.
         """
-        flags = (self.flags & ~_PRIORITY_MASK) | flags_of(priority) | FLAG_EMITTED
         return Header(
             tag=tag,
             stream=self.stream,
@@ -153,9 +154,8 @@ class Header(msgspec.Struct, frozen=True, gc=False):
             deadline_ns=self.deadline_ns,
             hops=self.hops + 1,
             part=part,
-            flags=flags | (FLAG_ADDRESSED if is_addressed else 0),
+            flags=(self.flags & FLAG_ADDRESSED) | FLAG_EMITTED | flags,
             sender=sender,
-            count=count,
         )
 
 
@@ -201,6 +201,12 @@ def decode_header(data: bytes) -> Header:
     )
 
 
-def counted(data: bytes) -> tuple[int, int, int]:
-    """(tag, sender, count) of an encoded header, without a look at the rest; zeros when it is none."""
-    return _COUNTED.unpack(data) if len(data) == HEADER_BYTES else (0, 0, 0)
+Counted = tuple[int, int, int, int]
+"""Tag, flags, sender and count of a header; zeros when it is none."""
+
+_NOT_COUNTED = (0, 0, 0, 0)
+
+
+def counted(data: bytes) -> Counted:
+    """Read from an encoded header, without a look at the rest of it."""
+    return _COUNTED.unpack(data) if len(data) == HEADER_BYTES else _NOT_COUNTED

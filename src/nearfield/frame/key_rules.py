@@ -20,10 +20,21 @@ class Use(enum.Enum):
     KNOW_RECEIVERS = "know-receivers"
     RECEIVE = "receive"
     ASK = "ask"
+    ANSWER = "answer"
     ANNOUNCE = "announce"
     SETTLE = "settle"
     RELAY = "relay"  # as a router does for those behind it: all of these, and to answer
 
+
+_BETWEEN_ZIPPERS = (
+    "frames/*/*/*/*",
+    "sent/*/*/*/*/*",
+    "acks/*/*",
+    "zippers/*",
+    "capacity/*",
+    "forward/*/*/*",
+    "forwarded/*/*",
+)
 
 KeyRules = Mapping[Use, tuple[str, ...]]
 
@@ -41,6 +52,11 @@ def published_frames(right: Right, zipper: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*_sent(right, zipper), *_emitted(right, zipper)]))
 
 
+def kept_frames(right: Right, zipper: str) -> tuple[str, ...]:
+    """Under which keys an identity can be asked for the frames that it published at one zipper."""
+    return tuple(dict.fromkeys(_kept(right, zipper)))
+
+
 def _rules(right: Right, zipper: str) -> Iterator[tuple[Use, str]]:
     namespace = f"{ROOT}/{right.namespace}"
     yield Use.SETTLE, SETTLED
@@ -50,6 +66,9 @@ def _rules(right: Right, zipper: str) -> Iterator[tuple[Use, str]]:
     yield Use.ASK, f"{namespace}/rights/{zipper}/{right.identity}"
     for key in published_frames(right, zipper):
         yield Use.PUBLISH, key
+    for key in kept_frames(right, zipper):
+        yield Use.PUBLISH, key
+        yield Use.ANSWER, key
     yield from _receivers(right, zipper)
     if right.send:
         for origin in map(_segment, right.origins):
@@ -59,10 +78,12 @@ def _rules(right: Right, zipper: str) -> Iterator[tuple[Use, str]]:
         yield from _instance(namespace, zipper, function.name)
     for tag in _tags(right.observe):
         yield Use.RECEIVE, f"{namespace}/frames/{tag}/*/*/*"
+        yield Use.RECEIVE, f"{namespace}/sent/{tag}/*/*/*/*"
+        yield Use.ASK, f"{namespace}/sent/{tag}/*/*/*/*"
     if right.reads_ledger:
         yield Use.ASK, f"{namespace}/ledger/{zipper}"
     if right.is_zipper:
-        for kind in ("frames/*/*/*/*", "acks/*/*", "zippers/*", "capacity/*", "forward/*/*/*", "forwarded/*/*"):
+        for kind in _BETWEEN_ZIPPERS:
             yield Use.RELAY, f"{namespace}/{kind}"
 
 
@@ -100,6 +121,16 @@ def _emitted_by(function: FunctionRight, namespace: str, zipper: str) -> Iterato
     # Of any origin: what a function makes keeps the name of the source, or is addressed to another one.
     for tag in _tags(function.emit):
         yield f"{ROOT}/{namespace}/frames/{tag}/{zipper}/*/{function.name}"
+
+
+def _kept(right: Right, zipper: str) -> Iterator[str]:
+    # Only the sender's number, chosen at random, is not known here.
+    for tag in _tags(right.send):
+        for origin in map(_segment, right.origins):
+            yield f"{ROOT}/{right.namespace}/sent/{tag}/{zipper}/{origin}/{SOURCE}/*"
+    for function in right.functions:
+        for tag in _tags(function.emit):
+            yield f"{ROOT}/{right.namespace}/sent/{tag}/{zipper}/{SOURCE}/{function.name}/*"
 
 
 def _tags(tags: Tags) -> list[str]:

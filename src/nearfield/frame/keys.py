@@ -7,6 +7,9 @@
 ==========================================  ========================================================
 ``nearfield/<ns>/frames/<tag>/<z>/<origin>/<by>``  frames; tag in decimal, z where the frame entered, by: the function
                                             that emitted it, or ``-``: the source itself
+``nearfield/<ns>/sent/<tag>/<z>/<origin>/<by>/<sender>``  how many frames with this tag a sender has published so far;
+                                            query: those that a sink did not get. A source has its origin and ``-``, an
+                                            instance of a function ``-`` and the function; sender as in the header
 ``nearfield/<ns>/dispatch/<z>/<function>/<instance>``  a frame handed to one instance
 ``nearfield/<ns>/reports/<z>/<function>/<instance>``  what an instance finished, and its heartbeat
 ``nearfield/<ns>/acks/<z>/<origin>``            what the zipper has taken from a source
@@ -33,15 +36,15 @@ import msgspec
 
 from nearfield.errors import RemoteProtocolError
 from nearfield.frame.names import is_name
-from nearfield.frame.tag import MAX_TAG
 
 ROOT = "nearfield"
 # Stands for the source itself where a frame's key names who sent it; no name of a function.
 SOURCE = "-"
 # Nobody announces anything under this key: a session asks for it to learn that the router took in what it declared.
 SETTLED = f"{ROOT}/settled"
-# One way to write each tag: subscriptions match keys letter by letter.
-_TAG = re.compile(r"0|[1-9][0-9]{0,9}", re.ASCII)
+# One way to write each number: subscriptions match keys letter by letter.
+_NUMBER = re.compile(r"0|[1-9][0-9]{0,9}", re.ASCII)
+_MAX_NUMBER = 2**32 - 1
 
 
 class FrameKey(msgspec.Struct, frozen=True, gc=False):
@@ -82,15 +85,71 @@ def parse_frame_key(key: str) -> FrameKey:
     _, namespace, _, tag_text, zipper, origin, by = parts
     if not (is_name(namespace) and is_name(zipper) and is_name(origin) and (by == SOURCE or is_name(by))):
         raise RemoteProtocolError(f"key: got `{key[:200]}`, expected plain names without wildcards")
-    if not _TAG.fullmatch(tag_text) or int(tag_text) > MAX_TAG:
-        raise RemoteProtocolError(f"key: got tag `{tag_text[:20]}`, expected a decimal number from 0 to {MAX_TAG}")
-    return FrameKey(namespace, int(tag_text), zipper, origin, by)
+    return FrameKey(namespace, _number("tag", tag_text), zipper, origin, by)
+
+
+def _number(name: str, text: str) -> int:
+    if not _NUMBER.fullmatch(text) or int(text) > _MAX_NUMBER:
+        raise RemoteProtocolError(f"key: got {name} `{text[:20]}`, expected a decimal number from 0 to {_MAX_NUMBER}")
+    return int(text)
 
 
 @functools.lru_cache(maxsize=4_096)
 def frame(namespace: str, tag: int, zipper: str, origin: str, by: str = SOURCE) -> str:
     """Where one frame travels."""
     return str(FrameKey(namespace, tag, zipper, origin, by))
+
+
+class SentKey(msgspec.Struct, frozen=True, gc=False):
+    """Where one sender can be asked for the frames with one tag that it published.
+
+    Attributes:
+        origin: the source that it is, or `SOURCE`.
+        by: the function that it is an instance of, or `SOURCE`: the one of the two that it is.
+        sender: as in the header of its frames.
+    """
+
+    namespace: str
+    tag: int
+    zipper: str
+    origin: str
+    by: str
+    sender: int
+
+    def __str__(self) -> str:
+        return f"{ROOT}/{self.namespace}/sent/{self.tag}/{self.zipper}/{self.origin}/{self.by}/{self.sender}"
+
+    def frame_key(self, origin: str) -> str:
+        """Where a frame of this sender travelled. `origin`: of what a function emitted; that of a source is its own."""
+        return frame(self.namespace, self.tag, self.zipper, origin if self.by != SOURCE else self.origin, self.by)
+
+
+def parse_sent_key(key: str) -> SentKey:
+    """Take apart the key under which a sender says how many frames it published.
+
+    Raises:
+        RemoteProtocolError: no such key, or it holds a wildcard.
+    """
+    parts = key.split("/")
+    if len(parts) != 8 or parts[0] != ROOT or parts[2] != "sent":
+        raise RemoteProtocolError(
+            f"key: got `{key[:200]}`, expected {ROOT}/<namespace>/sent/<tag>/<zipper>/<origin>/<by>/<sender>"
+        )
+    _, namespace, _, tag_text, zipper, origin, by, sender = parts
+    is_source, is_function = (is_name(origin), by == SOURCE), (origin == SOURCE, is_name(by))
+    if not (is_name(namespace) and is_name(zipper) and (all(is_source) or all(is_function))):
+        raise RemoteProtocolError(f"key: got `{key[:200]}`, expected the name of a source or of a function")
+    return SentKey(namespace, _number("tag", tag_text), zipper, origin, by, _number("sender", sender))
+
+
+def sent_key_of(key: str, sender: int) -> SentKey:
+    """Where to ask for other frames like the one that came with this key.
+
+    Raises:
+        RemoteProtocolError: no frame's key.
+    """
+    of = parse_frame_key(key)
+    return SentKey(of.namespace, of.tag, of.zipper, SOURCE if of.is_emitted else of.origin, of.by, sender)
 
 
 def origin_in(key: str) -> str:
@@ -120,6 +179,15 @@ def frames_of_origin(namespace: str, origin: str) -> str:
 
 def all_frames(namespace: str) -> str:
     return f"{ROOT}/{namespace}/frames/*/*/*/*"
+
+
+def sent_of_tag(namespace: str, tag: int) -> str:
+    """Subscription to what any sender says it published with one tag."""
+    return f"{ROOT}/{namespace}/sent/{tag}/*/*/*/*"
+
+
+def all_sent(namespace: str) -> str:
+    return f"{ROOT}/{namespace}/sent/*/*/*/*/*"
 
 
 def dispatch(namespace: str, zipper: str, instance: str) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from nearfield.frame import Header
 from nearfield.frame.bundle import MAX_BUNDLE_BYTES, by_key
-from nearfield.transport import Payload
 
 # Results of a function that takes longer than this wait for no others.
 QUICK_NS = 200_000
@@ -11,8 +11,8 @@ QUICK_NS = 200_000
 LINGER_NS = 2_000_000
 
 
-Message = tuple[bytes | Payload, bytes]
-"""Payload and header of one result."""
+Result = tuple[bytes, Header]
+"""Payload and header, which is not numbered yet: results that are never sent must leave no gap."""
 
 
 class ResultBuffer:
@@ -27,9 +27,9 @@ class ResultBuffer:
         self._frames = 0
         self._bytes = 0
         self._since_ns = 0
-        self._results: list[tuple[str, Message]] = []
+        self._results: list[tuple[str, Result]] = []
 
-    def add(self, key: str, payload: bytes, header: bytes) -> None:
+    def add(self, key: str, payload: bytes, header: Header) -> None:
         """One result."""
         self._results.append((key, (payload, header)))
         self._bytes += len(payload)
@@ -57,7 +57,7 @@ class ResultBuffer:
         """Whether the results should be sent, though not yet the report on them: more would not fit into a bundle."""
         return self._bytes > MAX_BUNDLE_BYTES
 
-    def take(self, *, in_order: bool = False) -> list[tuple[str, list[Message]]]:
+    def take(self, *, in_order: bool = False) -> list[tuple[str, list[Result]]]:
         """All that waits: key, and payload and header of each result, in order.
 
         Args:

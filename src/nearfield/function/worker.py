@@ -6,13 +6,12 @@ several frames at a time; one more reports twice a second.
 
 from __future__ import annotations
 
-import itertools
 import logging
 import os
 import secrets
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from nearfield.clock import Clock, SystemClock
@@ -25,7 +24,7 @@ from nearfield.errors import (
     RemoteProtocolError,
     TransportError,
 )
-from nearfield.frame import Frame, Priority, format_tag, keys
+from nearfield.frame import FLAG_ADDRESSED, FLAG_IN_ORDER, FLAG_KEPT, Frame, Priority, flags_of, format_tag, keys
 from nearfield.frame.control import (
     MAX_CREDITS,
     PROTOCOL_VERSION,
@@ -46,8 +45,9 @@ from nearfield.function.emission import EmissionGate, EmissionRules
 from nearfield.function.handled import Arrived, Handled, failure_reason
 from nearfield.function.handler import Handler
 from nearfield.function.progress import Progress
-from nearfield.function.result_buffer import ResultBuffer
+from nearfield.function.result_buffer import Result, ResultBuffer
 from nearfield.queues import Mailbox, QueueClosed
+from nearfield.recovery import KeptFrame, Resender
 from nearfield.telemetry import RepeatedWarning
 from nearfield.transport import FRAME_LANES, REPORT_LANES, Connection, Handle, Message, Payload
 
@@ -135,7 +135,9 @@ class Worker:
         self._refused: RefusedError | None = None
         self._completed = self._failed = self._dropped = self._emitted = 0
         self._sender = secrets.randbits(32) or 1
-        self._counts: defaultdict[int, Iterator[int]] = defaultdict(itertools.count)  # by tag
+        self._counts: defaultdict[int, int] = defaultdict(int)  # by tag
+        self._resender: Resender | None = None  # in `complete`
+        self._flags = 0
         self._warn = RepeatedWarning(_log)
         # One priority for all results, and for the reports, which must not overtake the results they speak of.
         self._frame_lane, self._report_lane = FRAME_LANES[settings.priority], REPORT_LANES[settings.priority]
@@ -174,6 +176,8 @@ class Worker:
                     self._send(full=False)
             self._finished.set()
             reporter.join(timeout=2 * JOIN_TIMEOUT_S)
+            if self._resender is not None:
+                self._resender.close()
             for handle in self._handles:
                 handle.close()
             self._handler.close()
@@ -233,6 +237,12 @@ class Worker:
         if reply.error is not None:
             raise RefusedError(reply.error, where=f"zipper `{connection.zipper}`")
         self.observe = reply.observe
+        self._flags = flags_of(s.priority) | (FLAG_IN_ORDER if reply.ordered else 0)
+        if reply.mode == "complete":
+            self._flags |= FLAG_KEPT
+            self._resender = self._resender or Resender(
+                connection, keys.SOURCE, s.function, self._sender, lane=self._report_lane, clock=self._clock
+            )
         if reply.epoch != expected:
             self._progress.rejoin(reply.epoch)
         self._epoch = reply.epoch
@@ -402,20 +412,17 @@ class Worker:
     def _add(self, delivery: DeliveryHeader, emissions: Sequence[Emission], took_ns: int) -> None:
         connection = self._connection
         sent_ns = later(delivery.header.sent_ns, took_ns)
-        counts = self._counts
         for part, emission in enumerate(emissions):
             header = delivery.header.emitted(
                 emission.tag,
                 part,
                 sent_ns,
-                priority=self.settings.priority,
-                is_addressed=emission.to is not None,
+                flags=self._flags | (FLAG_ADDRESSED if emission.to is not None else 0),
                 sender=self._sender,
-                count=next(counts[emission.tag]) % MAX_COUNT + 1,
             )
             origin = emission.to or delivery.origin
             key = keys.frame(connection.namespace, emission.tag, connection.zipper, origin, self.settings.function)
-            self._buffer.add(key, emission.payload, header.encode())
+            self._buffer.add(key, emission.payload, header)
             self._emitted += 1
 
     def _finish(self, delivery: DeliveryHeader, status: Status, reason: str, handler_ns: int) -> None:
@@ -464,7 +471,22 @@ class Worker:
         try:
             connection = self._connection
             for key, results in self._buffer.take(in_order=connection.state.ordered):
-                connection.session.publish_all(key, results, lane=self._frame_lane)
+                connection.session.publish_all(key, self._numbered(key, results), lane=self._frame_lane)
         except TransportError:
             if not self._stopping.is_set():
                 raise
+
+    def _numbered(self, key: str, results: Sequence[Result]) -> list[tuple[bytes, bytes]]:
+        """Payload and encoded header of results about to be sent with this key; they are kept, if we keep any."""
+        (_, header), *_ = results
+        tag, counts = header.tag, self._counts
+        numbered = []
+        for payload, header in results:
+            counts[tag] = count = counts[tag] % MAX_COUNT + 1
+            numbered.append((count, payload, header.encode(count=count)))
+        if self._resender is not None:
+            origin, now_ns = keys.origin_in(key), self._clock.monotonic_ns()
+            self._resender.keep(
+                KeptFrame(tag, count, origin, encoded, payload, now_ns) for count, payload, encoded in numbered
+            )
+        return [(payload, encoded) for _, payload, encoded in numbered]

@@ -13,10 +13,9 @@ from typing import Self
 from nearfield.clock import Clock, SystemClock
 from nearfield.errors import RemoteProtocolError, UsageError
 from nearfield.frame import Frame, keys, parse_tag, read_frame
-from nearfield.frame.header import counted
 from nearfield.queues import Mailbox, QueueClosed
+from nearfield.recovery import Arrival, Recoverer
 from nearfield.sink.duplicates import Duplicates
-from nearfield.sink.missing import Missing
 from nearfield.sink.statistics import SINK_SLOW, SinkStatistics
 from nearfield.telemetry import RepeatedWarning
 from nearfield.transport import DEFAULT_ZIPPER, Connection, Message, Payload, as_connection
@@ -24,6 +23,9 @@ from nearfield.transport import DEFAULT_ZIPPER, Connection, Message, Payload, as
 _log = logging.getLogger(__name__)
 
 DEFAULT_QUEUE = 1_024
+# Frames that were asked for wait so long for room in the queue.
+ROOM_CHECK_S = 0.02
+ROOM_CHECKS = 50
 
 
 class Sink:
@@ -31,8 +33,13 @@ class Sink:
 
     Iterate over it, or call `receive`. A program that is slower than its frames loses the oldest ones, which are
     counted as "sink-slow"; nobody else is held up by it. One consumer at a time. When its zipper is gone it goes on
-    with the next of its addresses; frames that were on their way at that moment are missed, and so are those that came
-    while this process stood still: `missed` counts them.
+    with the next of its addresses.
+
+    Frames may be lost on their way here: while a connection moves, while this process stands still, and on lines or
+    machines that are too busy. Sources and functions in `complete` keep what they sent for up to 30 s, and the sink
+    asks them for what it misses (`recovered`). Such frames come late, behind others that were sent after them; where a
+    function has `order: source`, what it emits waits for them instead, for about a second at most. What nobody
+    has any more is counted as `missed`, and so is all that is lost in `live`.
 
     Args:
         zipper: `host:port`, several separated by commas to try in turn, or a connection of your own, which several
@@ -61,8 +68,9 @@ class Sink:
         self.tags = tuple(dict.fromkeys(map(parse_tag, tags)))
         self._arrived = self._received = self._duplicate = self._malformed = 0
         self._duplicates = Duplicates() if dedupe else None
-        self._missing = Missing()
         self._lock = threading.Lock()
+        self._closed = threading.Event()
+        self._waiting = 0  # frames that were asked for and find no room
         self._connection = connection = as_connection(zipper, namespace=namespace)
         self._clock = clock or SystemClock()
         self._mailbox: Mailbox[tuple[str, Payload, bytes]] = Mailbox(queue)
@@ -77,6 +85,7 @@ class Sink:
         expressions = (
             [keys.all_frames(namespace)] if allowed is None else [keys.frames_of_tag(namespace, tag) for tag in allowed]
         )
+        self._recoverer = Recoverer(connection, allowed, self._on_late)
         self._handles = [connection.session.subscribe_all(expression, self._on_frames) for expression in expressions]
 
     @property
@@ -86,8 +95,13 @@ class Sink:
 
     @property
     def missed(self) -> int:
-        """Frames that were sent and did not reach this sink."""
-        return self._missing.frames
+        """Frames that were sent and did not reach this sink, and will not."""
+        return self._recoverer.lost
+
+    @property
+    def recovered(self) -> int:
+        """Frames that were lost on their way here, and came because this sink asked their sender for them."""
+        return self._recoverer.recovered
 
     @property
     def malformed(self) -> int:
@@ -100,14 +114,16 @@ class Sink:
 
     def statistics(self) -> SinkStatistics:
         """Counts; exact as long as nothing arrives."""
+        recoverer = self._recoverer
         return SinkStatistics(
-            arrived=self._arrived,
+            arrived=self._arrived + recoverer.recovered,
             received=self._received,
-            queued=len(self._mailbox),
+            queued=len(self._mailbox) + recoverer.held + self._waiting,
             dropped={SINK_SLOW: self._mailbox.dropped} if self._mailbox.dropped else {},
-            duplicates=self._duplicate,
+            duplicates=self._duplicate + recoverer.repeated,
             malformed=self._malformed,
-            missed=self._missing.frames,
+            missed=recoverer.lost,
+            recovered=recoverer.recovered,
         )
 
     def receive(self, timeout_s: float | None = None) -> Frame | None:
@@ -140,9 +156,11 @@ class Sink:
 
     def close(self) -> None:
         """End the sink and its connection; an iteration under way ends. Idempotent."""
+        self._closed.set()
         self._mailbox.close()
         for handle in self._handles:
             handle.close()
+        self._recoverer.close()
         self._connection.release()
 
     def __enter__(self) -> Self:
@@ -154,11 +172,28 @@ class Sink:
         self.close()
 
     def _on_frames(self, key: str, messages: Sequence[Message]) -> None:
+        new = self._recoverer.note(key, messages)
         with self._lock:
             self._arrived += len(messages)
-            for _, attachment in messages:
-                self._missing.note(*counted(attachment))
-        self._mailbox.put_all([(key, payload, attachment) for payload, attachment in messages])
+        self._mailbox.put_all([(key, payload, attachment) for payload, attachment in new])
+
+    def _on_late(self, arrivals: Sequence[Arrival]) -> None:
+        # They must not push out others while the program is about to take some; but it may take none any more.
+        size = max(1, self._mailbox.capacity // 2)
+        is_taking = True
+        for begin in range(0, len(arrivals), size):
+            some = arrivals[begin : begin + size]
+            self._waiting = len(arrivals) - begin
+            is_taking = is_taking and self._has_room(len(some))
+            self._waiting -= len(some)
+            self._mailbox.put_all(some)
+
+    def _has_room(self, frames: int) -> bool:
+        """Wait for room in the queue. False: there was none within a second."""
+        for _ in range(ROOM_CHECKS):
+            if len(self._mailbox) + frames <= self._mailbox.capacity or self._closed.wait(ROOM_CHECK_S):
+                return True
+        return False
 
     def _parse(self, key: str, payload: Payload, attachment: bytes) -> Frame | None:
         try:

@@ -17,10 +17,13 @@ class SinkStatistics:
         received: frames that the program took.
         queued: messages that wait for it.
         dropped: by reason; the only one is "sink-slow".
-        duplicates: frames left out because they came before (`dedupe`).
+        duplicates: frames left out because they came before: with `dedupe`, and those that came after all when the sink
+            had asked for them already.
         malformed: messages that were no frames.
-        missed: frames that were sent after the first one came, and did not reach this process: lost on a line that was
-            full or cut, or while a connection moved. Only of senders that count their frames, as all of ours do.
+        missed: frames that were sent after the first one came, did not reach this process, and will not: lost on a line
+            that was full or cut, or while a connection moved, and their sender does not keep them, or not any more.
+            Only of senders that count their frames, as all of ours do.
+        recovered: frames that were lost on their way, and came because the sink asked for them; part of `arrived`.
     """
 
     arrived: int
@@ -30,3 +33,4 @@ class SinkStatistics:
     duplicates: int
     malformed: int
     missed: int = 0
+    recovered: int = 0

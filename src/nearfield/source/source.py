@@ -13,6 +13,7 @@ from typing import Literal, Self
 from nearfield.clock import Clock, SystemClock
 from nearfield.errors import RemoteProtocolError, TransportError, UsageError
 from nearfield.frame import (
+    FLAG_KEPT,
     PRIORITIES,
     RESERVED_TAGS,
     Frame,
@@ -27,13 +28,14 @@ from nearfield.frame import (
 from nearfield.frame.bundle import by_key
 from nearfield.frame.control import MAX_WINDOW, Ack, Hello, decode
 from nearfield.frame.header import MAX_COUNT, later
+from nearfield.recovery import KeptFrame, Resender
 from nearfield.source.allowance import Allowance, Fence
 from nearfield.source.linger import Linger
 from nearfield.source.results import Results
 from nearfield.source.statistics import SourceStatistics
 from nearfield.source.window import RESEND_AFTER_NS, OutgoingFrame, Window
 from nearfield.telemetry import RepeatedWarning
-from nearfield.transport import DEFAULT_ZIPPER, FRAME_LANES, Connection, Payload, as_connection
+from nearfield.transport import DEFAULT_ZIPPER, FRAME_LANES, REPORT_LANES, Connection, Payload, as_connection
 
 _log = logging.getLogger(__name__)
 
@@ -52,7 +54,7 @@ class Source:
       `replaced`). So what arrives is fresh, however slow the line.
     - ``complete``: for tags that some function at the zipper observes, `send` waits for room, and frames are kept and
       sent again until they are confirmed, also to another zipper. Frames with tags that only sinks receive are sent
-      once.
+      once; like all others they are kept for up to 30 s for sinks that notice that they missed some.
 
     Usable from several threads.
 
@@ -91,6 +93,8 @@ class Source:
         if priority not in PRIORITIES:
             raise UsageError(f"priority: got {priority!r}, expected one of {', '.join(PRIORITIES)}")
         self._flags, self._lane = flags_of(priority), FRAME_LANES[priority]
+        if mode == "complete":
+            self._flags |= FLAG_KEPT
         if window is not None:
             self._window = Window(window)
         elif mode == "live":
@@ -133,6 +137,9 @@ class Source:
             raise
         # A tag stays observed in `complete` while a zipper restarts and its functions have not joined it again.
         self._observed = set(connection.state.observed)
+        self._resender = Resender(
+            connection, name, keys.SOURCE, self._sender, lane=REPORT_LANES[priority], clock=self._clock
+        )
         # From any zipper: the connection may move, and the stream's number tells which are ours.
         self._acks = connection.session.subscribe(keys.acks(connection.namespace, "*", self.name), self._on_ack)
         self._state_watch = connection.watch(self._on_state)
@@ -295,6 +302,7 @@ class Source:
             self._room.notify_all()
             self._work.notify_all()
         self._keeper.join(timeout=2.0)
+        self._resender.close()
         self._state_watch.close()
         self._acks.close()
         with self._results_lock:
@@ -421,6 +429,9 @@ class Source:
             attachment = header.encode(later(header.sent_ns, now_ns - frame.offered_ns), frame.count)
             key = keys.frame(connection.namespace, header.tag, connection.zipper, self.name)
             messages.append((key, (frame.payload, attachment)))
+            if self.mode == "complete":
+                kept = KeptFrame(header.tag, frame.count, self.name, attachment, frame.payload, now_ns)
+                self._resender.keep([kept])
         for key, together in by_key(messages, in_order=connection.state.ordered):
             connection.session.publish_all(key, together, lane=self._lane)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, TypeAlias
 
-from nearfield.frame.key_rules import Use, key_rules, published_frames
+from nearfield.frame.key_rules import Use, kept_frames, key_rules, published_frames
 from nearfield.frame.rights import ANY_NAME, Right
 
 #: What tells identities apart: the common name of a certificate, or the user name that comes with a token.
@@ -39,6 +39,7 @@ _MESSAGES: Mapping[Use, _Messages] = {
     Use.RECEIVE: _Messages(("declare_subscriber",), ("put",)),
     # Who asks repeatedly declares that, and then asks nobody before it learns of one that answers.
     Use.ASK: _Messages(("query",), ("reply", "declare_queryable")),
+    Use.ANSWER: _Messages(("reply", "declare_queryable"), ("query",)),
     Use.ANNOUNCE: _Messages(("liveliness_token",), ()),
     Use.SETTLE: _Messages(("liveliness_query",), ()),
     Use.RELAY: _Messages(_RELAYED, _RELAYED),
@@ -148,7 +149,7 @@ def _size_limits(rights: Iterable[Right], zipper: str, max_payload_bytes: int) -
     """Of payload and attachment together, where they enter. Where several apply to a key, the lowest holds."""
     limits = [_size_limit("all", ["nearfield/**"], max_payload_bytes)]
     for right in rights:
-        keys = published_frames(right, zipper)
+        keys = published_frames(right, zipper) + kept_frames(right, zipper)
         if right.max_payload_bytes is not None and keys:
             limits.append(_size_limit(f"{right.namespace}/{right.identity}", keys, right.max_payload_bytes))
     return limits

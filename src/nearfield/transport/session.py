@@ -50,8 +50,8 @@ class Payload(Protocol):
     def __len__(self) -> int: ...
 
 
-class _Part:
-    """A payload that came in a bundle."""
+class CopiedPayload:
+    """Bytes that are in Python already, like those that came in a bundle."""
 
     __slots__ = ("_data",)
 
@@ -78,6 +78,8 @@ class Lane(enum.Enum):
     REPORTS = (zenoh.Priority.DATA, zenoh.CongestionControl.BLOCK_FIRST, True)
     REPORTS_HIGH = (zenoh.Priority.DATA_HIGH, zenoh.CongestionControl.BLOCK_FIRST, True)
     REPORTS_LOW = (zenoh.Priority.DATA_LOW, zenoh.CongestionControl.BLOCK_FIRST, True)
+    # What was lost before, small or in small pieces: in the lane of the frames it might be lost again.
+    REPAIRS = (zenoh.Priority.INTERACTIVE_LOW, zenoh.CongestionControl.BLOCK_FIRST, True)
     # Acknowledgements, state: small, ahead of frames, repaired above when lost.
     CONTROL = (zenoh.Priority.INTERACTIVE_HIGH, zenoh.CongestionControl.BLOCK_FIRST, True)
 
@@ -170,7 +172,7 @@ class Session:
         try:
             session.put(
                 key,
-                payload.to_bytes() if isinstance(payload, _Part) else payload,
+                payload.to_bytes() if isinstance(payload, CopiedPayload) else payload,
                 attachment=attachment or None,
                 priority=priority,
                 congestion_control=congestion_control,
@@ -232,11 +234,19 @@ class Session:
         except zenoh.ZError as error:
             raise TransportError(f"cannot subscribe to `{key}`: {error}") from error
 
-    def answer(self, key: str | Callable[[str], str], on_question: QuestionCallback) -> Handle:
+    def answer(
+        self, key: str | Callable[[str], str], on_question: QuestionCallback, *, is_direct: bool = False
+    ) -> Handle:
         """Answer queries on `key`, or on the key that it gives for this session's id.
 
         `on_question(key, question, reply)` runs on a thread of zenoh's and must not block; `reply` may be called later,
         once, from any thread.
+
+        Args:
+            is_direct: it only hands over, and never replies itself: it needs no thread of its own.
+
+        Raises:
+            TransportError: the session is closed.
         """
 
         def on_query(query: zenoh.Query) -> None:
@@ -254,9 +264,13 @@ class Session:
 
         def declare(session: zenoh.Session) -> Callable[[], object]:
             chosen = key if isinstance(key, str) else key(str(session.zid()))
-            return session.declare_queryable(chosen, on_query).undeclare
+            handler = zenoh.handlers.Callback(on_query, indirect=False) if is_direct else on_query
+            return session.declare_queryable(chosen, handler).undeclare
 
-        return self._declare(declare)
+        try:
+            return self._declare(declare)
+        except zenoh.ZError as error:
+            raise TransportError(f"cannot answer questions: {error}") from error
 
     def ask(self, key: str, question: bytes = b"", *, timeout_s: float = 2.0, lane: Lane | None = None) -> bytes | None:
         """Query `key` and wait for the first answer; None when there was none in time. Blocks.
@@ -539,13 +553,13 @@ def open_client(
 def _open_bundle(payload: Payload, attachment: bytes) -> Sequence[Message]:
     if not is_bundle(attachment):
         # What is small would keep all of the buffer that it came in, of 64 KB.
-        kept = payload if len(payload) > COPIED_BYTES else _Part(payload.to_bytes())
+        kept = payload if len(payload) > COPIED_BYTES else CopiedPayload(payload.to_bytes())
         return ((kept, attachment),)
     try:
         messages = decode_bundle(payload.to_bytes(), attachment)
     except RemoteProtocolError:
         return ((payload, attachment),)
-    return [(_Part(part), own_attachment) for part, own_attachment in messages]
+    return [(CopiedPayload(part), own_attachment) for part, own_attachment in messages]
 
 
 def _open_in_time(config: zenoh.Config, timeout_s: float) -> zenoh.Session:

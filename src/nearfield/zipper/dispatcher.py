@@ -107,6 +107,10 @@ class Dispatcher(Generic[PayloadType]):
         """Tags that a group observes, ascending."""
         return sorted(self._groups[function].observe)
 
+    def policy_of(self, function: str) -> GroupPolicy:
+        """How a group's frames are handled."""
+        return self._groups[function].policy
+
     def snapshot(self, *, sources: bool = True) -> dict[str, Any]:
         """The ledger as plain data.
 

@@ -333,7 +333,9 @@ class Namespace:
         self._refresh_observed(self._session)
         observe = self._dispatcher.tags_of(request.function)
         _log.info("instance `%s` joined, observing %s", request.instance, ", ".join(map(format_tag, observe)))
-        reply(encode(JoinReply(epoch=self._epoch, observe=observe)))
+        policy = self._dispatcher.policy_of(request.function)
+        is_ordered = policy.order == "source"
+        reply(encode(JoinReply(epoch=self._epoch, observe=observe, mode=policy.mode, ordered=is_ordered)))
 
     def _retire(self, key: str, question: bytes, reply: Reply, now_ns: int) -> None:
         try:

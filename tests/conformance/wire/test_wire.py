@@ -14,11 +14,12 @@ from nearfield.frame import Header, control, decode_header, keys
 from nearfield.frame.bundle import decode_bundle, encode_bundle
 from nearfield.frame.dead_letter import DeadLetter, read_dead_letter, write_dead_letter
 from nearfield.frame.delivery import DeliveryHeader, decode_delivery
+from nearfield.frame.resent import Resent, ResentFrame, decode_resent, encode_resent
 
 HERE = Path(__file__).parent
-HEADERS, DELIVERIES, KEYS, MESSAGES, LETTERS, BUNDLES = (
+HEADERS, DELIVERIES, KEYS, MESSAGES, LETTERS, BUNDLES, RESENT = (
     json.loads((HERE / f"{name}.json").read_text(encoding="utf-8"))
-    for name in ("headers", "deliveries", "keys", "messages", "letters", "bundles")
+    for name in ("headers", "deliveries", "keys", "messages", "letters", "bundles", "resent")
 )
 
 
@@ -63,6 +64,19 @@ def test_frame_key_is_read_and_written_as_documented(vector: dict[str, Any]) -> 
 def test_key_that_is_no_frame_key_is_refused(key: str) -> None:
     with pytest.raises(RemoteProtocolError, match="key: got"):
         keys.parse_frame_key(key)
+
+
+@pytest.mark.parametrize("vector", KEYS["sent"], ids=by_name)
+def test_key_of_what_was_sent_is_read_and_written_as_documented(vector: dict[str, Any]) -> None:
+    key = keys.SentKey(**vector["fields"])
+    assert str(key) == vector["key"]
+    assert keys.parse_sent_key(vector["key"]) == key
+
+
+@pytest.mark.parametrize("key", KEYS["refused_as_sent"])
+def test_key_that_is_none_of_what_was_sent_is_refused(key: str) -> None:
+    with pytest.raises(RemoteProtocolError, match="key: got"):
+        keys.parse_sent_key(key)
 
 
 @pytest.mark.parametrize("vector", KEYS["expressions"], ids=by_name)
@@ -110,6 +124,24 @@ def test_bundle_has_the_documented_bytes(vector: dict[str, Any]) -> None:
 def test_broken_bundle_is_refused_by_name(vector: dict[str, Any]) -> None:
     with pytest.raises(RemoteProtocolError, match=vector["message"]):
         decode_bundle(bytes.fromhex(vector["payload"]), bytes.fromhex(vector["attachment"]))
+
+
+@pytest.mark.parametrize("vector", RESENT["valid"], ids=by_name)
+def test_answer_with_frames_has_the_documented_bytes(vector: dict[str, Any]) -> None:
+    frames = [
+        ResentFrame(origin, bytes.fromhex(header), bytes.fromhex(payload))
+        for origin, header, payload in vector["frames"]
+    ]
+    resent = Resent(through=vector["through"], frames=frames)
+    assert encode_resent(resent) == bytes.fromhex(vector["hex"])
+    for text in (vector["hex"], *vector["reads"]):
+        assert decode_resent(bytes.fromhex(text)) == resent
+
+
+@pytest.mark.parametrize("vector", RESENT["invalid"], ids=by_name)
+def test_broken_answer_with_frames_is_refused_by_name(vector: dict[str, Any]) -> None:
+    with pytest.raises(RemoteProtocolError, match=r"^resent message: "):
+        decode_resent(bytes.fromhex(vector["hex"]))
 
 
 def test_control_message_that_is_no_text_is_refused() -> None:

@@ -31,6 +31,16 @@ def test_source_sends_its_tags_under_its_names_and_receives_what_comes_of_them()
             "nearfield/ns/frames/2/z/cam-$*/-",
             "nearfield/ns/frames/16/z/me/-",
             "nearfield/ns/frames/16/z/cam-$*/-",
+            "nearfield/ns/sent/2/z/me/-/*",
+            "nearfield/ns/sent/2/z/cam-$*/-/*",
+            "nearfield/ns/sent/16/z/me/-/*",
+            "nearfield/ns/sent/16/z/cam-$*/-/*",
+        ),
+        Use.ANSWER: (
+            "nearfield/ns/sent/2/z/me/-/*",
+            "nearfield/ns/sent/2/z/cam-$*/-/*",
+            "nearfield/ns/sent/16/z/me/-/*",
+            "nearfield/ns/sent/16/z/cam-$*/-/*",
         ),
         Use.KNOW_RECEIVERS: ("nearfield/ns/frames/2/*/*/*", "nearfield/ns/frames/16/*/*/*"),
         Use.RECEIVE: (
@@ -44,7 +54,8 @@ def test_source_sends_its_tags_under_its_names_and_receives_what_comes_of_them()
 
 def test_instance_has_the_keys_of_its_function_and_emits_its_tags_for_any_origin() -> None:
     assert opened(Right("ns", "me", functions=(FunctionRight("f", frozenset({1}), frozenset({2})),))) == {
-        Use.PUBLISH: ("nearfield/ns/frames/2/z/*/f", "nearfield/ns/reports/z/f/*"),
+        Use.PUBLISH: ("nearfield/ns/frames/2/z/*/f", "nearfield/ns/sent/2/z/-/f/*", "nearfield/ns/reports/z/f/*"),
+        Use.ANSWER: ("nearfield/ns/sent/2/z/-/f/*",),
         Use.KNOW_RECEIVERS: ("nearfield/ns/frames/2/*/*/*",),
         Use.RECEIVE: ("nearfield/ns/dispatch/z/f/*",),
         Use.ANNOUNCE: ("nearfield/ns/alive/z/f/*",),
@@ -53,8 +64,14 @@ def test_instance_has_the_keys_of_its_function_and_emits_its_tags_for_any_origin
 
 
 def test_sink_receives_its_tags_from_anywhere() -> None:
-    assert opened(Right("ns", "me", observe=frozenset({17}))) == {Use.RECEIVE: ("nearfield/ns/frames/17/*/*/*",)}
-    assert opened(Right("ns", "me", observe=ALL)) == {Use.RECEIVE: ("nearfield/ns/frames/*/*/*/*",)}
+    assert opened(Right("ns", "me", observe=frozenset({17}))) == {
+        Use.RECEIVE: ("nearfield/ns/frames/17/*/*/*", "nearfield/ns/sent/17/*/*/*/*"),
+        Use.ASK: ("nearfield/ns/sent/17/*/*/*/*",),
+    }
+    assert opened(Right("ns", "me", observe=ALL)) == {
+        Use.RECEIVE: ("nearfield/ns/frames/*/*/*/*", "nearfield/ns/sent/*/*/*/*/*"),
+        Use.ASK: ("nearfield/ns/sent/*/*/*/*/*",),
+    }
 
 
 def test_zipper_relays_what_passes_between_zippers_and_nothing_of_instances() -> None:
@@ -62,6 +79,7 @@ def test_zipper_relays_what_passes_between_zippers_and_nothing_of_instances() ->
     assert list(rules) == [Use.RELAY]
     assert {key.split("/")[2] for key in rules[Use.RELAY]} == {
         "frames",
+        "sent",
         "acks",
         "zippers",
         "capacity",

@@ -7,19 +7,18 @@ import threading
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from nearfield.clock import ManualClock
 from nearfield.errors import RefusedError, TransportError, UsageError
-from nearfield.frame import Frame, Header
+from nearfield.frame import FLAG_KEPT, Frame, Header
 from nearfield.frame.control import Granted
-from nearfield.frame.header import MAX_COUNT
+from nearfield.frame.resent import Resent, ResentFrame, encode_resent
 from nearfield.sink import AsyncSink, Sink, SinkStatistics
 from nearfield.sink.duplicates import Duplicates, identity_of
-from nearfield.sink.missing import REMEMBERED_SENDERS, Missing
 from tests.doubles import MemoryZipper
+
+Eventually = Callable[..., None]
 
 HEADER = Header(tag=0x11, stream=1, sequence=3, captured_ns=1_000, sent_ns=2_000)
 KEY = "nearfield/default/frames/17/line-1/cam/-"
@@ -147,41 +146,41 @@ def test_frames_that_were_sent_and_did_not_come_are_counted_apart_from_those_the
         assert sink.statistics().dropped == {"sink-slow": 7}
 
 
-def test_each_sender_and_tag_is_counted_by_itself() -> None:
-    missing = Missing()
-    for tag, sender, count in ((1, 1, 1), (1, 2, 10), (2, 1, 5), (1, 1, 2), (2, 1, 6), (1, 2, 12)):
-        missing.note(tag, sender, count)
-    assert missing.frames == 1
+def test_more_frames_that_were_asked_for_than_the_queue_holds_wait_for_the_program() -> None:
+    zipper = MemoryZipper.observing()
+    headers = [
+        replace(HEADER, sequence=number, flags=FLAG_KEPT, sender=7, count=number + 1).encode() for number in range(102)
+    ]
+    lost = [ResentFrame("cam", header, b"") for header in headers[1:101]]
+    place = "nearfield/default/sent/17/line-1/cam/-/7"
+    zipper.session.answers[place] = encode_resent(Resent(through=101, frames=lost))
+    with Sink(zipper.connection, queue=16) as sink:
+        for header in (headers[0], headers[101]):
+            zipper.session.deliver(KEY, b"", header)
+        received = set()
+        while len(received) < 102 and (frame := sink.receive(10)) is not None:
+            received.add(frame.sequence)
+        assert received == set(range(102))
+        counts = sink.statistics()
+        assert (counts.arrived, counts.recovered, counts.missed, counts.dropped) == (102, 100, 0, {})
 
 
-def test_a_sender_that_counts_to_the_end_begins_anew() -> None:
-    missing = Missing()
-    for count in (MAX_COUNT - 1, MAX_COUNT, 1, 2, 4):
-        missing.note(1, 1, count)
-    assert missing.frames == 1
-
-
-@given(st.permutations(range(1, 12)), st.sets(st.integers(2, 11)))
-def test_whatever_the_order_what_is_missing_in_the_end_is_what_never_came(order: list[int], lost: set[int]) -> None:
-    missing = Missing()
-    missing.note(1, 1, 1)
-    came = [count for count in order if count not in lost]
-    for count in came:
-        missing.note(1, 1, count)
-    assert missing.frames == len([count for count in lost if count < max(came)])
-
-
-def test_what_is_remembered_of_missing_frames_is_bounded() -> None:
-    missing = Missing()
-    for sender in range(1, REMEMBERED_SENDERS + 10):
-        missing.note(1, sender, 1)
-    missing.note(1, sender, 1_000_000)
-    assert missing.frames == 999_998
-    missing.note(1, sender, 2)  # too long ago
-    missing.note(1, sender, 999_999)
-    assert missing.frames == 999_997
-    missing.note(1, 1, 500)  # forgotten, so it is the first
-    assert missing.frames == 999_997
+def test_program_that_takes_nothing_any_more_loses_the_oldest_of_what_was_asked_for(
+    monkeypatch: pytest.MonkeyPatch, eventually: Eventually
+) -> None:
+    monkeypatch.setattr("nearfield.sink.sink.ROOM_CHECK_S", 0.001)
+    zipper = MemoryZipper.observing()
+    headers = [
+        replace(HEADER, sequence=number, flags=FLAG_KEPT, sender=7, count=number + 1).encode() for number in range(102)
+    ]
+    lost = [ResentFrame("cam", header, b"") for header in headers[1:101]]
+    zipper.session.answers["nearfield/default/sent/17/line-1/cam/-/7"] = encode_resent(Resent(through=101, frames=lost))
+    with Sink(zipper.connection, queue=16) as sink:
+        for header in (headers[0], headers[101]):
+            zipper.session.deliver(KEY, b"", header)
+        eventually(lambda: sink.dropped == 86)
+        counts = sink.statistics()
+        assert (counts.arrived, counts.queued) == (102, 16)
 
 
 def test_time_limit_counts_once_however_many_messages_are_left_out() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from nearfield.clock import ManualClock, SystemClock
 from nearfield.errors import RefusedError, TransportError, UsageError
-from nearfield.frame import Header, decode_header, keys
+from nearfield.frame import FLAG_ADDRESSED, Header, decode_header, keys
 from nearfield.frame.bundle import MAX_MEMBER_BYTES
 from nearfield.frame.control import Ack, Granted, encode
 from nearfield.source import Source
@@ -581,7 +581,8 @@ def test_idle_source_wakes_for_nothing_and_is_there_when_something_happens(
 
 
 def emitted(tag: int, stream: int, sequence: int, *, is_addressed: bool = False) -> bytes:
-    return Header(TAG, stream, sequence, 0, 0).emitted(tag, 0, 0, is_addressed=is_addressed).encode()
+    flags = FLAG_ADDRESSED if is_addressed else 0
+    return Header(TAG, stream, sequence, 0, 0).emitted(tag, 0, 0, flags=flags).encode()
 
 
 def test_results_are_what_functions_made_of_this_sources_frames_or_addressed_to_it(opened: OpenBench) -> None:

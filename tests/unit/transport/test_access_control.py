@@ -26,21 +26,23 @@ def compiled(*rights: Right, **options: Any) -> dict[str, Any]:
 def test_everything_is_denied_but_what_a_right_opens() -> None:
     access = compiled(SCREEN)["access_control"]
     assert (access["enabled"], access["default_permission"]) == (True, "deny")
+    asked = ["nearfield/ns/hello/*", "nearfield/ns/rights/z/screen", "nearfield/ns/sent/17/*/*/*/*"]
+    received = ["nearfield/ns/state/z", "nearfield/ns/frames/17/*/*/*", "nearfield/ns/sent/17/*/*/*/*"]
     assert access["rules"] == [
         rule("screen/settle/ingress", "liveliness_query", keys=["nearfield/settled"]),
-        rule("screen/ask/ingress", "query", keys=["nearfield/ns/hello/*", "nearfield/ns/rights/z/screen"]),
+        rule("screen/ask/ingress", "query", keys=asked),
         rule(
             "screen/ask/egress",
             "reply",
             "declare_queryable",
-            keys=["nearfield/ns/hello/*", "nearfield/ns/rights/z/screen"],
+            keys=asked,
         ),
         rule(
             "screen/receive/ingress",
             "declare_subscriber",
-            keys=["nearfield/ns/state/z", "nearfield/ns/frames/17/*/*/*"],
+            keys=received,
         ),
-        rule("screen/receive/egress", "put", keys=["nearfield/ns/state/z", "nearfield/ns/frames/17/*/*/*"]),
+        rule("screen/receive/egress", "put", keys=received),
     ]
 
 
@@ -81,7 +83,7 @@ def test_sizes_are_limited_for_all_and_lower_where_a_right_says_so() -> None:
     limits = compiled(CAMERA, SCREEN)["low_pass_filter"]
     assert [(limit["key_exprs"], limit["size_limit"]) for limit in limits] == [
         (["nearfield/**"], 1_065_536),
-        (["nearfield/ns/frames/16/z/cam/-"], 66_536),
+        (["nearfield/ns/frames/16/z/cam/-", "nearfield/ns/sent/16/z/cam/-/*"], 66_536),
     ]
     assert all(limit["flows"] == ["ingress"] for limit in limits)
 
