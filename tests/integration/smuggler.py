@@ -1,7 +1,8 @@
 """A guest that is handed pictures and tries to get them out, each time as the first byte of its frame says.
 
 It encodes in base64 what follows that byte. Then: `r` emits it raw; `t` as one text; `j` as a string of JSON; `p` in
-sixteen short texts, further ones with each frame; `n` counts, in empty texts; `g` spells it in tags; `l` logs it, and
+sixteen short texts, further ones with each frame; `a` addresses sixteen empty texts to names that spell it; `n` counts,
+in empty texts; `g` spells it in tags; `l` logs it, and
 emits a word; `f` fails with it; `x` logs it and traps; `b` puts 32 characters of it into the label of a box, `B` more.
 """
 
@@ -13,6 +14,7 @@ from tests.unit.sandbox.kit import own_guest, write
 
 _ENCODED = 131072
 _BOX = 240000
+_NAME = 250000
 
 _HANDLE = f"""
   (local $mode i32) (local $n i32) (local $size i32) (local $tag i32) (local $k i32) (local $at i32)
@@ -37,6 +39,9 @@ _HANDLE = f"""
       (i32.sub (local.get $n) (i32.const 64)))))
     (if (i32.eq (local.get $mode) (i32.const {ord("p")}))
       (then (drop (call $emit (local.get $tag) (local.get $at) (i32.const 64)))))
+    (if (i32.eq (local.get $mode) (i32.const {ord("a")}))
+      (then (call $name (local.get $at))
+        (drop (call $emit_to (local.get $tag) (i32.const {_NAME}) (i32.const 64) (i32.const 0) (i32.const 0)))))
     (if (i32.eq (local.get $mode) (i32.const {ord("g")}))
       (then (drop (call $emit (i32.add (i32.const 4096) (i32.load8_u (local.get $at))) (i32.const 0) (i32.const 0)))))
     (if (i32.or (i32.eq (local.get $mode) (i32.const {ord("l")})) (i32.eq (local.get $mode) (i32.const {ord("x")})))
@@ -82,6 +87,15 @@ _MORE = f"""
       (local.set $o (i32.add (local.get $o) (i32.const 4)))
       (br $next)))
     (i32.sub (local.get $o) (i32.const {_ENCODED + 1})))
+  ;; A name of 64 letters: `n`, and 63 of the text, with `_` and `.` in place of `+` and `/`, which no name has.
+  (func $name (param $at i32) (local $i i32) (local $letter i32)
+    (i32.store8 (i32.const {_NAME}) (i32.const {ord("n")}))
+    (loop $next
+      (local.set $letter (i32.load8_u (i32.add (local.get $at) (local.get $i))))
+      (if (i32.eq (local.get $letter) (i32.const {ord("+")})) (then (local.set $letter (i32.const {ord("_")}))))
+      (if (i32.eq (local.get $letter) (i32.const {ord("/")})) (then (local.set $letter (i32.const {ord(".")}))))
+      (i32.store8 (i32.add (i32.const {_NAME + 1}) (local.get $i)) (local.get $letter))
+      (br_if $next (i32.ne (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const 63)))))
   (func $box (param $tag i32) (param $length i32)
     (memory.copy (i32.const {_BOX}) (i32.const 61200) (i32.const {len(_BEGINNING)}))
     (memory.copy (i32.const {_BOX + len(_BEGINNING)}) (i32.const {_ENCODED + 1}) (local.get $length))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -11,8 +12,21 @@ from nearfield import AsyncSink, AsyncSource, Context, Sink, Source, StreamFunct
 from nearfield.frame import Header, keys
 from nearfield.transport import Address, StateDirectory, ensure_server_certificate
 from nearfield.zipper import GroupPolicy, Zipper, ZipperSettings
+from tests.processes import Commands
+from tests.unit.sandbox.kit import own_guest, write
 
 PICTURE, RESULT, ORDER = 0x10, 0x11, 0x12
+
+# Sends each frame to the source that it names: one byte says how long the name is, then come the name and the rest.
+FORWARDER = own_guest(
+    """(local $length i32) (local $rest i32)
+    (drop (call $frame_read (i32.const 0) (i32.const 65536)))
+    (local.set $length (i32.load8_u (i32.const 0)))
+    (local.set $rest (i32.add (i32.const 1) (local.get $length)))
+    (drop (call $emit_to (i32.const 0x12) (i32.const 1) (local.get $length)
+      (local.get $rest) (i32.sub (call $frame_size) (local.get $rest))))
+    (i32.const 0)"""
+)
 Eventually = Callable[..., None]
 
 
@@ -63,6 +77,46 @@ def test_source_receives_the_results_of_its_own_frames_and_orders_from_others(ad
         assert order.header.is_addressed
         assert not result.header.is_addressed
         assert order.header.stream == first.stream
+
+
+def letter(to: str, text: bytes) -> bytes:
+    """A frame for the guest above."""
+    return bytes([len(to)]) + to.encode() + text
+
+
+def test_a_guest_sends_to_the_source_that_it_names_and_to_no_other(commands: Commands, tmp_path: Path) -> None:
+    guest = str(write(tmp_path, FORWARDER))
+    function = {
+        "name": "forward",
+        "observe": [PICTURE],
+        "emit": [ORDER],
+        "run": guest,
+        "delivery": {"mode": "complete"},
+    }
+    node = commands.node([function])
+    node.until_instances("forward", 1)
+    with (
+        Sink(node.address, [ORDER]) as sink,
+        Source("cam-1", node.address, tag=PICTURE, mode="complete") as first,
+        Source("cam-2", node.address, tag=PICTURE, mode="complete") as second,
+    ):
+        own, others = first.results(timeout_s=20), second.results(timeout_s=20)
+        # Each hears itself: from here on each hears everything that is meant for it.
+        for source, results in ((first, own), (second, others)):
+            source.send(letter(source.name, b"begin"))
+            assert next(results).payload == b"begin"
+        orders = [("cam-2", b"left"), ("cam-1", b"own"), ("cam/2", b"x"), ("", b"x"), ("cam-2", b"right")]
+        for to, text in (*orders, ("cam-1", b"end"), ("cam-2", b"end")):
+            first.send(letter(to, text))
+        assert [next(own).payload for _ in range(2)] == [b"own", b"end"]
+        received = [next(others) for _ in range(3)]
+        assert [frame.payload for frame in received] == [b"left", b"right", b"end"]
+        assert {(frame.tag, frame.origin, frame.header.is_addressed) for frame in received} == {(ORDER, "cam-2", True)}
+        seen = [frame.origin for _ in range(7) if (frame := sink.receive(20))]
+        assert sorted(seen) == ["cam-1"] * 3 + ["cam-2"] * 4
+    # What was for no name left nothing behind but a warning.
+    assert node.until_settled("forward", 9)["completed"] == 9
+    node.serve.says("function `forward`: 1 emitted frames were refused")
 
 
 def test_results_end_when_none_comes_in_time(address: str) -> None:

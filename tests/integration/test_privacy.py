@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from nearfield import Sink, Source
+from nearfield import Frame, Sink, Source
 from nearfield.media import open_video
 from tests.integration.smuggler import smuggler
 from tests.processes import BELT, Commands, Node, poll
 
-TEXT, JSON, BOXES, PIECES = 0x10, 0x20, 0x30, 0x40
-FUNCTIONS = {TEXT: "text", JSON: "json", BOXES: "boxes", PIECES: "pieces"}
+TEXT, JSON, BOXES, PIECES, NAMES = 0x10, 0x20, 0x30, 0x40, 0x50
+FUNCTIONS = {TEXT: "text", JSON: "json", BOXES: "boxes", PIECES: "pieces", NAMES: "names"}
 RATE = 1024
 MOST = 4096
 # What may leave at once: one payload of the largest size, with what each frame is charged.
@@ -45,10 +45,14 @@ class Site:
 
     def left(self) -> list[bytes]:
         """Payloads that came out of the site since the last call."""
-        payloads = []
+        return [bytes(frame.payload) for frame in self.frames()]
+
+    def frames(self) -> list[Frame]:
+        """What came out of the site since the last call."""
+        frames = []
         while (frame := self.sink.receive(timeout_s=0.5)) is not None:
-            payloads.append(bytes(frame.payload))
-        return payloads
+            frames.append(frame)
+        return frames
 
     def is_in(self, text: str) -> bool:
         """Whether a piece of the picture is in this text."""
@@ -65,9 +69,9 @@ def site(module_commands: Commands, tmp_path_factory: pytest.TempPathFactory) ->
         entry = {"name": FUNCTIONS[tag], "observe": [tag], "emit": [tag + 1], "run": guest, "delivery": delivery}
         return {**entry, "emit_kind": kind, **rules}
 
-    pieces = function(PIECES, "text", emit_bytes=MOST, emit_rate=RATE)
+    slow = [function(tag, "text", emit_bytes=MOST, emit_rate=RATE) for tag in (PIECES, NAMES)]
     started_s = time.monotonic()
-    node = module_commands.node([function(TEXT, "text"), function(JSON, "json"), function(BOXES, "boxes"), pieces])
+    node = module_commands.node([function(TEXT, "text"), function(JSON, "json"), function(BOXES, "boxes"), *slow])
     for name in FUNCTIONS.values():
         node.until_instances(name, 1)
     # Results, and whatever else somebody might invent.
@@ -109,6 +113,19 @@ def test_a_picture_in_small_pieces_is_slowed_down_to_the_rate(site: Site) -> Non
     assert sum(len(payload) + 8 for payload in payloads) <= BURST + RATE * elapsed_s
     # What a person would have got without the rule.
     assert sum(map(len, payloads)) < 20 * 16 * 64
+
+
+def test_a_picture_in_names_that_frames_are_addressed_to_is_slowed_down_to_the_rate(site: Site) -> None:
+    group = site.send(NAMES, *"a" * 20)
+    assert group["failed"]["emit_rate"] >= 1
+    assert group["completed"] >= 1
+    frames = site.frames()
+    elapsed_s = time.monotonic() - site.started_s
+    encoded = base64.b64encode(site.picture).decode().replace("+", "_").replace("/", ".")
+    assert frames
+    assert all(frame.header.is_addressed and frame.origin[1:] in encoded for frame in frames)
+    assert sum(len(frame.origin) + len(frame.payload) + 8 for frame in frames) <= BURST + RATE * elapsed_s
+    assert len(frames) < 20 * 16
 
 
 def test_a_program_is_held_to_its_kind_by_its_worker(commands: Commands, tmp_path: Path) -> None:

@@ -11,8 +11,8 @@
  *     NEARFIELD_HANDLER(handle)
  *
  * A handler returns 0 when the frame is done, or the reason why it failed as a zero-terminated UTF-8 text.
- * Functions named nf_frame_..., nf_emit, nf_fail, nf_log, nf_observe, nf_model_... are the host's own; the rest is
- * small code in this header. Sizes are in bytes. The host keeps no pointer after a call returned.
+ * Functions named nf_frame_..., nf_emit, nf_emit_to, nf_fail, nf_log, nf_observe, nf_model_... are the host's own; the
+ * rest is small code in this header. Sizes are in bytes. The host keeps no pointer after a call returned.
  */
 #ifndef NEARFIELD_H
 #define NEARFIELD_H
@@ -52,6 +52,10 @@ NF_API NF_FROM("nearfield_v1", "frame_captured_ns") nf_u64 nf_frame_captured_ns(
 /* Send a frame; it leaves only when the handler succeeds.
  * 0: accepted; 1: data outside memory; 2: refused (tag not allowed, or a limit is used up). */
 NF_API NF_FROM("nearfield_v1", "emit") nf_i32 nf_emit(nf_u32 tag, const void *data, nf_size size);
+/* The same for one source, by its name in UTF-8; it finds the frame among its results.
+ * 2 also where that is no name: 1 to 64 letters, digits, `-`, `_` or `.`, of which `-` and `.` not first. */
+NF_API NF_FROM("nearfield_v1", "emit_to") nf_i32 nf_emit_to(
+    nf_u32 tag, const char *origin, nf_size origin_size, const void *data, nf_size size);
 /* Give the reason for the failure that the handler will report, UTF-8, at most 1,024 bytes are kept. */
 NF_API NF_FROM("nearfield_v1", "fail") void nf_fail(const char *text, nf_size size);
 

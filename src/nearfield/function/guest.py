@@ -70,12 +70,15 @@ class GuestFunction:
         finally:
             self._relay(guest.logs_of_last_call)
         if outcome.refused_emits and self._keeps_words:
-            raise EmissionRefused("got a tag that is not declared, or more than the sandbox's limits", where="emit")
+            raise EmissionRefused(
+                "got a tag that is not declared, a source that is no name, or more than the sandbox's limits",
+                where="emit",
+            )
         if outcome.refused_emits:
             self._warn("function `%s`: %d emitted frames were refused", self.name, outcome.refused_emits)
         for emission in outcome.emissions:
             try:
-                context.emit(emission.tag, emission.payload)
+                context.emit(emission.tag, emission.payload, to=emission.to)
             except UsageError as error:
                 self._warn("function `%s`: %s", self.name, error)
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from nearfield.errors import GuestTimeout
-from nearfield.frame import RESERVED_TAGS
+from nearfield.frame import RESERVED_TAGS, is_name
 from nearfield.sandbox.invocation import MAX_LOG_CHARACTERS, Emission, Invocation, LogLine, Outcome, clean_text
 from nearfield.sandbox.limits import Limits
 from nearfield.sandbox.log_budget import LogBudget
@@ -76,19 +76,24 @@ class Call:
         self.random_requests = 0
         self._host_ns: dict[str, int] = {}
 
-    def may_emit(self, tag: int, length: int) -> bool:
-        """Whether a frame of this tag and size is within the rules; counts it as refused if not."""
+    def may_emit(self, tag: int, length: int, to: str | None = None) -> bool:
+        """Whether a frame of this tag, size and address is within the rules; counts it as refused if not.
+
+        Args:
+            to: the source that is meant, which must be a name; its bytes count as the payload's do.
+        """
         allowed = tag not in RESERVED_TAGS if self._emit is None else tag in self._emit
+        named = to is None or is_name(to)
         fits = len(self._emissions) < self.limits.emitted_frames
-        if allowed and fits and self._output_bytes + length <= self.limits.output_bytes:
+        if allowed and named and fits and self._output_bytes + _size(length, to) <= self.limits.output_bytes:
             return True
         self._refused_emits += 1
         return False
 
-    def emit(self, tag: int, payload: bytes) -> None:
+    def emit(self, tag: int, payload: bytes, to: str | None = None) -> None:
         """Keep a frame that `may_emit` allowed."""
-        self._emissions.append(Emission(tag, payload))
-        self._output_bytes += len(payload)
+        self._emissions.append(Emission(tag, payload, to))
+        self._output_bytes += _size(len(payload), to)
 
     def log(self, level: int, text: str | bytes) -> None:
         """Keep a line, or only count it once a limit is used up."""
@@ -195,3 +200,8 @@ class Call:
 
     def __repr__(self) -> str:
         return f"<Call emitted={len(self._emissions)} refused={self._refused_emits} stopped={self.stopped!r}>"
+
+
+def _size(length: int, to: str | None) -> int:
+    """Bytes that a frame counts for: its payload and the name that it is addressed to, which is ASCII."""
+    return length + len(to or "")

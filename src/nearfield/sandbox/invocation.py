@@ -29,10 +29,16 @@ class Invocation:
 
 @dataclass(frozen=True, slots=True)
 class Emission:
-    """One frame that a guest emitted: tag (u32) and payload."""
+    """One frame that a guest emitted.
+
+    Attributes:
+        tag: u32.
+        to: name of the source that is meant; None: the one where the data began.
+    """
 
     tag: int
     payload: bytes
+    to: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +61,7 @@ class Outcome:
     Attributes:
         emissions: in the order in which the guest emitted them.
         logs: in order; a last line says how many more were dropped.
-        refused_emits: how often `emit` said no: a tag that is not allowed, or a limit used up.
+        refused_emits: how often `emit` or `emit_to` said no: a tag that is not allowed, no name, a limit used up.
         model_ns: nanoseconds spent inside models' `compute`.
         host_ns: nanoseconds inside each kind of work that takes long in host functions: `inference`, `pictures`.
     """

@@ -24,6 +24,7 @@ SENSELESS = (0, 1, 7, 2 * PAGE - 1, 2 * PAGE, 2**31 - 1, 2**31, U32 - 3, U32)
 # One call each with a pointer outside memory, and the errno (or other answer) that belongs to it.
 FAULTS = {
     ("nearfield_v1", "emit"): ((1, U32, 8), 1),
+    ("nearfield_v1", "emit_to"): ((1, U32, 8, 0, 4), 1),
     ("nearfield_v1", "model_tensor"): ((0, 5, 0, 0, U32), 1),
     ("nearfield_v1", "model_label"): ((U32, 5, 0, 0, 0), U32),
     ("nearfield_v1", "frame_read"): ((U32, 100), 0),

@@ -22,10 +22,11 @@ from nearfield.errors import (
 from nearfield.frame import Header
 from nearfield.function import Context
 from nearfield.function.concurrency import handle_in_order
+from nearfield.function.emission import FRAME_CHARGE_BYTES, EmissionGate, EmissionRules
 from nearfield.function.guest import GuestFunction
 from nearfield.inference import ModelStore
 from nearfield.queues import Mailbox
-from nearfield.sandbox import Guest, Invocation, Limits, LogLine, Outcome, compile_guest
+from nearfield.sandbox import Emission, Guest, Invocation, Limits, LogLine, Outcome, compile_guest
 from tests.unit.sandbox.kit import own_guest, write
 
 TAG = 0x10
@@ -173,6 +174,25 @@ def test_the_frames_deadline_reaches_the_guest() -> None:
     assert [invocation.ends_at_s for invocation in guest.given] == [50.25, None]
 
 
+class Addresser(Recorder):
+    """Emits each payload for the source that it names."""
+
+    def handle(self, invocation: Invocation) -> Outcome:
+        emissions = (Emission(0x11, b"order", invocation.payload.decode()), Emission(0x12, b"result"))
+        return Outcome(emissions, (), 0, 0, {})
+
+
+def test_what_a_guest_sends_to_one_source_is_sent_to_that_and_counted_with_its_name() -> None:
+    name = "n" * 64
+    given = context(name.encode())
+    GuestFunction("f", cast(Guest, Addresser())).handle(given)
+    assert given.emissions == [(0x11, b"order", name), (0x12, b"result", None)]
+    cost = len(b"order") + len(name) + len(b"result") + 2 * FRAME_CHARGE_BYTES
+    EmissionGate(EmissionRules("text", 8, cost)).check(given.emissions, 0)
+    with pytest.raises(EmissionRefused, match=r"^emit_rate: "):
+        EmissionGate(EmissionRules("text", 8, cost - 1)).check(given.emissions, 0)
+
+
 class Speaker(Recorder):
     """Says something about each frame, and emits one frame that is refused."""
 
@@ -195,5 +215,7 @@ def test_what_a_guest_says_is_logged_unless_its_words_are_kept(caplog: pytest.Lo
         keeping.handle(context(b"0"))
         with pytest.raises(EmissionRefused) as caught:
             keeping.handle(context(b"7"))
-    assert str(caught.value) == "emit: got a tag that is not declared, or more than the sandbox's limits"
+    assert str(caught.value) == (
+        "emit: got a tag that is not declared, a source that is no name, or more than the sandbox's limits"
+    )
     assert caplog.messages == ["guest `f`: what it says is withheld because of `emit_kind`"]

@@ -27,6 +27,7 @@ SIGNATURES = {
     "frame_sequence": "(result i64)",
     "frame_captured_ns": "(result i64)",
     "emit": "(param i32 i32 i32) (result i32)",
+    "emit_to": "(param i32 i32 i32 i32 i32) (result i32)",
     "fail": "(param i32 i32)",
     "log": "(param i32 i32 i32)",
     "observe": "(param i32)",

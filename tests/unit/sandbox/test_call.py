@@ -43,6 +43,23 @@ def test_emits_end_at_the_sum_of_bytes() -> None:
     assert not record.may_emit(1, 5)
 
 
+def test_the_name_of_a_source_counts_as_the_payload_does() -> None:
+    record = call(Limits(output_bytes=10))
+    assert record.may_emit(1, 5, "cam-2")
+    assert not record.may_emit(1, 6, "cam-2")
+    record.emit(1, b"12", "cam-2")
+    assert record.may_emit(1, 3)
+    assert not record.may_emit(1, 4)
+    assert record.outcome().emissions == (Emission(1, b"12", "cam-2"),)
+
+
+@pytest.mark.parametrize("to", ["", "*", "a/b", "@a", "-a", "x" * 65, "ü", "a\n"])
+def test_what_is_no_name_is_not_sent_to(to: str) -> None:
+    record = call()
+    assert not record.may_emit(1, 0, to)
+    assert record.outcome().refused_emits == 1
+
+
 def test_lines_beyond_the_limit_are_counted() -> None:
     record = call(Limits(log_lines=2))
     for number in range(5):

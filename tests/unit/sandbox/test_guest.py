@@ -64,6 +64,56 @@ def test_a_guest_reads_the_frame_and_emits(guest: LoadGuest) -> None:
     assert echo.handle(frame(b"x" * 100_000)).emissions == (Emission(0x11, b"x" * 100_000),)
 
 
+def test_a_guest_sends_to_the_source_that_it_names(guest: LoadGuest) -> None:
+    """The payload is a name; what the host answered for it follows, for the source where the frame began."""
+    addressing = guest(
+        own_guest(
+            """(drop (call $frame_read (i32.const 0) (i32.const 1000)))
+            (i32.store (i32.const 2000)
+              (call $emit_to (i32.const 0x11) (i32.const 0) (call $frame_size) (i32.const 3000) (i32.const 5)))
+            (call $emit (i32.const 0x12) (i32.const 2000) (i32.const 4))""",
+            '(data (i32.const 3000) "hello")',
+        )
+    )
+    outcome = addressing.handle(frame(b"cam-2"))
+    assert outcome.emissions == (Emission(0x11, b"hello", "cam-2"), Emission(0x12, bytes(4)))
+    assert outcome.refused_emits == 0
+    for no_name in (b"", b"cam/2", b"\xff"):
+        outcome = addressing.handle(frame(no_name))
+        assert outcome.emissions == (Emission(0x12, b"\2\0\0\0"),)
+        assert outcome.refused_emits == 1
+
+
+def test_a_name_is_refused_with_the_tag_and_the_limits_of_every_emission(guest: LoadGuest) -> None:
+    body = """(i32.store8 (i32.const 10)
+          (call $emit_to (i32.const 0x12) (i32.const 0) (i32.const 5) (i32.const 0) (i32.const 1)))
+        (i32.store8 (i32.const 11)
+          (call $emit_to (i32.const 0x11) (i32.const 0) (i32.const 5) (i32.const 0) (i32.const 4)))
+        (i32.store8 (i32.const 12)
+          (call $emit_to (i32.const 0x11) (i32.const 0) (i32.const 5) (i32.const 131072) (i32.const 1)))
+        (call $emit (i32.const 0x11) (i32.const 10) (i32.const 3))"""
+    limited = guest(
+        own_guest(body, '(data (i32.const 0) "cam-2")'), emit=frozenset({0x11}), limits=Limits(output_bytes=8)
+    )
+    outcome = limited.handle(FRAME)
+    # Another tag; 5 bytes of name and 4 of payload, where 8 may be; and no memory there.
+    assert outcome.emissions == (Emission(0x11, b"\2\2\1"),)
+    assert outcome.refused_emits == 2
+
+
+def test_nothing_is_sent_to_a_source_while_a_guest_is_loaded(guest: LoadGuest) -> None:
+    early = guest(
+        own_guest(
+            "(call $emit (i32.const 0x11) (i32.const 0) (i32.const 5))",
+            """(data (i32.const 1) "cam-")
+            (func (export "nearfield_observe") (i32.store8 (i32.const 0)
+              (call $emit_to (i32.const 0x11) (i32.const 1) (i32.const 3) (i32.const 0) (i32.const 1)))
+              (if (i32.ne (i32.load8_u (i32.const 0)) (i32.const 2)) (then unreachable)))""",
+        )
+    )
+    assert early.handle(FRAME).emissions == (Emission(0x11, b"\0cam-"),)
+
+
 def test_a_guest_sees_all_of_the_header(guest: LoadGuest) -> None:
     seen = guest(
         own_guest(

@@ -58,3 +58,20 @@ pub fn emit(tag: u32, payload: &[u8]) -> Result<(), Error> {
         ))),
     }
 }
+
+/// As [`emit`], but for one source, which finds the frame among its results; sinks get it under this name as well.
+///
+/// # Errors
+/// As [`emit`]; or `origin` is no name: 1 to 64 letters, digits, `-`, `_` or `.`, of which `-` and `.` not first.
+pub fn emit_to(tag: u32, origin: &str, payload: &[u8]) -> Result<(), Error> {
+    match host::emit_to(tag, origin, payload) {
+        0 => Ok(()),
+        _ => Err(Error::new(format!(
+            "tag {:#x}: the host refused a frame of {} bytes for `{}`; that is no name of a source, the tag is not \
+             among `emit`, or a limit is used up",
+            tag,
+            payload.len(),
+            origin
+        ))),
+    }
+}

@@ -21,6 +21,7 @@ mod raw {
         pub fn frame_sequence() -> u64;
         pub fn frame_captured_ns() -> u64;
         pub fn emit(tag: u32, from: *const u8, size: usize) -> u32;
+        pub fn emit_to(tag: u32, origin: *const u8, origin_size: usize, from: *const u8, size: usize) -> u32;
         pub fn fail(from: *const u8, size: usize);
         pub fn log(level: u32, from: *const u8, size: usize);
         pub fn observe(tag: u32);
@@ -90,6 +91,10 @@ pub fn frame_captured_ns() -> u64 {
 
 pub fn emit(tag: u32, payload: &[u8]) -> u32 {
     unsafe { raw::emit(tag, payload.as_ptr(), payload.len()) }
+}
+
+pub fn emit_to(tag: u32, origin: &str, payload: &[u8]) -> u32 {
+    unsafe { raw::emit_to(tag, origin.as_ptr(), origin.len(), payload.as_ptr(), payload.len()) }
 }
 
 pub fn fail(reason: &str) {

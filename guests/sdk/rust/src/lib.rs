@@ -17,7 +17,8 @@
 //! Build it for `wasm32-unknown-unknown` (smallest; nothing imported but what is used here) or for a WASI target.
 //! The contract behind this crate is `docs/abi.md`, version 1.
 //!
-//! * [`Frame`]: the frame being handled. [`emit`]: send a frame. [`log()`]: write a line to the host's log.
+//! * [`Frame`]: the frame being handled. [`emit`]: send a frame; [`emit_to`]: to one source. [`log()`]: write a line to
+//!   the host's log.
 //! * [`model()`]: a model that the operator named: its tensors and labels.
 //! * [`wasi_nn`]: run it. [`image`]: have the host decode a picture.
 //!
@@ -37,7 +38,7 @@ mod model;
 pub mod wasi_nn;
 
 pub use crate::error::Error;
-pub use crate::frame::{emit, Frame};
+pub use crate::frame::{emit, emit_to, Frame};
 pub use crate::log::{log, Level};
 pub use crate::model::{model, ElementType, Model, Tensor};
 

@@ -1,4 +1,4 @@
-"""Names that guests give: of models and of tensors."""
+"""Names that guests give: of models, of tensors and of sources."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _MAX_NAME_BYTES = 1024
 def read_name(host: Host, pointer: int, length: int) -> str | None:
     """A name from the guest's memory; None for one that nothing can have (too long, not UTF-8).
 
-    Names are looked up in tables, never used as paths.
+    Names are looked up in tables or checked further, never used as paths.
 
     Raises:
         OutOfBounds: it is not inside the memory.

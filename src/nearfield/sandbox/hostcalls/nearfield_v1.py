@@ -66,10 +66,19 @@ def frame_captured_ns(host: Host) -> int:
 
 
 def emit(host: Host, tag: int, pointer: int, length: int) -> int:
+    return _emit(host, tag, pointer, length, None)
+
+
+def emit_to(host: Host, tag: int, to_pointer: int, to_length: int, pointer: int, length: int) -> int:
+    # What is no text is no name either, and neither is nothing at all.
+    return _emit(host, tag, pointer, length, read_name(host, to_pointer, to_length) or "")
+
+
+def _emit(host: Host, tag: int, pointer: int, length: int, to: str | None) -> int:
     host.memory.check(pointer, length)
-    if host.call.invocation is None or not host.call.may_emit(tag, length):
+    if host.call.invocation is None or not host.call.may_emit(tag, length, to):
         return EMIT_REFUSED
-    host.call.emit(tag, host.memory.read(pointer, length))
+    host.call.emit(tag, host.memory.read(pointer, length), to)
     return EMIT_ACCEPTED
 
 
@@ -136,6 +145,7 @@ FUNCTIONS = (
     _entry("frame_sequence", "-> i64", frame_sequence),
     _entry("frame_captured_ns", "-> i64", frame_captured_ns),
     _entry("emit", "i32 i32 i32 -> i32", emit, fault=EMIT_BAD_POINTER),
+    _entry("emit_to", "i32 i32 i32 i32 i32 -> i32", emit_to, fault=EMIT_BAD_POINTER),
     _entry("fail", "i32 i32 ->", fail),
     _entry("log", "i32 i32 i32 ->", log),
     _entry("observe", "i32 ->", observe),

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from nearfield.inference import TensorSpec
+from nearfield.sandbox import Emission
 from nearfield.sandbox.host import Host
 from nearfield.sandbox.hostcalls import nearfield_v1 as own
+from nearfield.sandbox.memory import OutOfBounds
 
 ADDER, UNKNOWN = b"adder", b"nobody"
 
@@ -30,6 +32,36 @@ def test_a_tensor_of_a_model_is_described(host: Host) -> None:
     kind, rank, *dims, scale, zero_point = unpack("<II8Ifi", host.memory.read(200, 48))
     assert (kind, rank, dims, scale, zero_point) == (1, 2, [1, 4, 0, 0, 0, 0, 0, 0], 0.0, 0)
     assert own.model_tensor(host, *put(host, 0, b"default"), 1, 0, 200) == own.TENSOR_WRITTEN
+
+
+def test_a_frame_for_one_source_keeps_its_name(host: Host) -> None:
+    for place, name in enumerate((b"cam-2", b"x" * 64)):
+        assert own.emit_to(host, 0x11, *put(host, 100, name), *put(host, 200, b"turn left")) == own.EMIT_ACCEPTED
+        assert host.call.outcome().emissions[place] == Emission(0x11, b"turn left", name.decode())
+    assert own.emit(host, 0x11, *put(host, 200, b"all")) == own.EMIT_ACCEPTED
+    assert host.call.outcome().emissions[2] == Emission(0x11, b"all")
+    assert host.call.outcome().refused_emits == 0
+
+
+@pytest.mark.parametrize(
+    "name", [b"", b"*", b"cam/2", b"-cam", b"cam\0", b"\xff\xfe", "cäm".encode(), b"x" * 65, b"x" * 5000]
+)
+def test_a_frame_for_what_is_no_name_is_refused_and_counted(host: Host, name: bytes) -> None:
+    assert own.emit_to(host, 0x11, *put(host, 0, name), 10_000, 8) == own.EMIT_REFUSED
+    assert (host.call.outcome().emissions, host.call.outcome().refused_emits) == ((), 1)
+
+
+@pytest.mark.parametrize(
+    ("to", "payload"),
+    [((65_535, 2), (0, 1)), ((2**32 - 1, 0), (0, 1)), ((0, 2**32 - 1), (0, 1)), ((0, 3), (65_535, 2))],
+)
+def test_a_frame_for_one_source_from_outside_of_memory_is_a_bad_pointer(
+    host: Host, to: tuple[int, int], payload: tuple[int, int]
+) -> None:
+    put(host, 0, b"cam")
+    with pytest.raises(OutOfBounds):
+        own.emit_to(host, 0x11, *to, *payload)
+    assert (host.call.outcome().emissions, host.call.outcome().refused_emits) == ((), 0)
 
 
 @pytest.mark.parametrize(
