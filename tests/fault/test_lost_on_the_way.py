@@ -162,15 +162,21 @@ def test_order_of_a_source_is_kept_when_frames_are_asked_for(node: Node) -> None
         assert sink.statistics().recovered > 0
 
 
-def test_what_is_lost_in_live_is_counted_and_not_asked_for(node: Node) -> None:
+@pytest.mark.parametrize("comes_back", [True, False], ids=["in between", "at the end"])
+def test_what_is_lost_in_live_is_counted_and_not_asked_for(node: Node, comes_back: bool) -> None:
+    before = node.group("live")["completed"]
     with FarSink(node, LIVE[1]) as sink, Film(node, LIVE[0], "live") as film:
         sink.until(lambda: len(sink.frames) > 20, "frames")
-        sink.lose(0.7)
-        before = len(sink.frames)
-        sink.until(lambda: len(sink.frames) > before + 20, "frames again")
+        sink.line.cut()
+        time.sleep(2.5)
+        if comes_back:
+            sink.line.mend()
+            seen = len(sink.frames)
+            sink.until(lambda: len(sink.frames) > seen + 20, "frames again")
         film.stop()
-        entry = node.until_settled("live", 30)
-        sink.until(lambda: len(sink.frames) + sink.statistics().missed == entry["completed"], f"all of {entry}")
+        sink.line.mend()
+        completed = node.until_settled("live", before + 30)["completed"] - before
+        sink.until(lambda: len(sink.frames) + sink.statistics().missed == completed, f"all of {completed}")
         counts = sink.statistics()
         assert counts.missed > 0
         assert counts.recovered == 0

@@ -114,7 +114,7 @@ class BadLine(RuleBasedStateMachine):
     def announce(self, which: int) -> None:
         sender = self.senders[which]
         if sender.published:
-            self.missing.learn(sender.place, sender.published, self.now_ns)
+            self.missing.learn(sender.place, sender.published, self.now_ns, is_kept=True)
             sender.first = sender.first or sender.published
             sender.told = max(sender.told, sender.published)
 

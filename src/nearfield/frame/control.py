@@ -251,9 +251,11 @@ class SentSoFar(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         count: of the latest frame that it published with the tag in the key.
+        kept: whether it can be asked for those that did not come.
     """
 
     count: Number
+    kept: bool = False
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):

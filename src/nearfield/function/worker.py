@@ -136,11 +136,13 @@ class Worker:
         self._completed = self._failed = self._dropped = self._emitted = 0
         self._sender = secrets.randbits(32) or 1
         self._counts: defaultdict[int, int] = defaultdict(int)  # by tag
-        self._resender: Resender | None = None  # in `complete`
         self._flags = 0
         self._warn = RepeatedWarning(_log)
         # One priority for all results, and for the reports, which must not overtake the results they speak of.
         self._frame_lane, self._report_lane = FRAME_LANES[settings.priority], REPORT_LANES[settings.priority]
+        self._resender = Resender(
+            connection, keys.SOURCE, settings.function, self._sender, self._report_lane, self._clock
+        )
         self._attached_to = ""
         self._handles: list[Handle] = []
 
@@ -176,8 +178,7 @@ class Worker:
                     self._send(full=False)
             self._finished.set()
             reporter.join(timeout=2 * JOIN_TIMEOUT_S)
-            if self._resender is not None:
-                self._resender.close()
+            self._resender.close()
             for handle in self._handles:
                 handle.close()
             self._handler.close()
@@ -240,9 +241,6 @@ class Worker:
         self._flags = flags_of(s.priority) | (FLAG_IN_ORDER if reply.ordered else 0)
         if reply.mode == "complete":
             self._flags |= FLAG_KEPT
-            self._resender = self._resender or Resender(
-                connection, keys.SOURCE, s.function, self._sender, lane=self._report_lane, clock=self._clock
-            )
         if reply.epoch != expected:
             self._progress.rejoin(reply.epoch)
         self._epoch = reply.epoch
@@ -477,16 +475,18 @@ class Worker:
                 raise
 
     def _numbered(self, key: str, results: Sequence[Result]) -> list[tuple[bytes, bytes]]:
-        """Payload and encoded header of results about to be sent with this key; they are kept, if we keep any."""
+        """Payload and encoded header of results about to be sent with this key; in `complete` they are kept."""
         (_, header), *_ = results
         tag, counts = header.tag, self._counts
         numbered = []
         for payload, header in results:
             counts[tag] = count = counts[tag] % MAX_COUNT + 1
             numbered.append((count, payload, header.encode(count=count)))
-        if self._resender is not None:
+        if self._flags & FLAG_KEPT:
             origin, now_ns = keys.origin_in(key), self._clock.monotonic_ns()
             self._resender.keep(
                 KeptFrame(tag, count, origin, encoded, payload, now_ns) for count, payload, encoded in numbered
             )
+        else:
+            self._resender.note(tag, counts[tag])
         return [(payload, encoded) for _, payload, encoded in numbered]

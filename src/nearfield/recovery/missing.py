@@ -148,19 +148,23 @@ class Missing:
             self._find_at(heard, sent_key_of(key, sender), now_ns)
         return True
 
-    def learn(self, place: SentKey, count: int, now_ns: int) -> None:
-        """A sender says that it has published as many with this tag."""
+    def learn(self, place: SentKey, count: int, now_ns: int, *, is_kept: bool) -> None:
+        """A sender says that it has published as many with this tag, and whether it can be asked for them."""
         who, due_ns = _who_at(place), now_ns + ASK_AFTER_SAID_NS
         heard = self._heard.get(who)
         if heard is None:
             self._meet(who, count)
-            self._want(who, place, range(1, count + 1)[-MOST_EARLIER:], due_ns, is_ours=False)
+            if is_kept:
+                self._want(who, place, range(1, count + 1)[-MOST_EARLIER:], due_ns, is_ours=False)
             return
         self._heard.move_to_end(who)
         if heard.highest < count:
             gap = range(heard.highest + 1, count + 1)
             heard.highest = count
-            self._want(who, place, gap, due_ns, is_ours=True)
+            if is_kept:
+                self._want(who, place, gap, due_ns, is_ours=True)
+            else:
+                self._lose(heard, gap)
         if heard.wanted:
             self._find_at(heard, place, now_ns)
 

@@ -134,13 +134,13 @@ class Recoverer:
 
     def _on_sent_so_far(self, key: str, payload: Payload, attachment: bytes) -> None:
         try:
-            place, count = keys.parse_sent_key(key), decode(SentSoFar, payload.to_bytes()).count
+            place, said = keys.parse_sent_key(key), decode(SentSoFar, payload.to_bytes())
         except RemoteProtocolError as error:
             self._warn("malformed message ignored: %s", error)
             return
         with self._changed:
             now_ns = time.monotonic_ns()
-            self._missing.learn(place, count, now_ns)
+            self._missing.learn(place, said.count, now_ns, is_kept=said.kept)
             if self._missing.has_questions:
                 self._wake(now_ns)
 

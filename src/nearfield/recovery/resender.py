@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Mapping, Set
 
 from nearfield.clock import Clock
 from nearfield.errors import RemoteProtocolError, TransportError
 from nearfield.frame import keys
 from nearfield.frame.control import SentSoFar, Wanted, decode, encode
 from nearfield.frame.resent import Resent, ResentFrame, encode_resent
-from nearfield.recovery.kept import Kept, KeptFrame
+from nearfield.recovery.kept import KEEP_NS, Kept, KeptFrame
 from nearfield.recovery.rounds import Rounds
 from nearfield.telemetry import RepeatedWarning
 from nearfield.transport import Connection, Handle, Lane, Reply
@@ -29,11 +29,16 @@ _LAST_QUESTION_S = 0.03
 _LAST_ANSWER_S = 0.5
 _MOST_ROUND_TRIP_S = 0.2
 
+# Of what is not kept.
+_MOST_TAGS = 1_024
+
 _ROUNDS = Rounds()
 
 
 class Resender:
-    """Keeps the frames of one sender, so that sinks that missed some can have them. Usable from any thread.
+    """Says how many frames one sender published, and keeps them, so that sinks that missed some can have them.
+
+    Usable from any thread.
 
     Args:
         origin, by: as in `keys.SentKey`.
@@ -61,6 +66,7 @@ class Resender:
         # Guards what is kept; held for moments only.
         self._lock = threading.Lock()
         self._kept = Kept()
+        self._published: dict[int, tuple[int, int]] = {}  # by tag: the latest count, and when
         self._is_member = False
         self._closed = False
         self._has_answered = threading.Event()
@@ -73,13 +79,25 @@ class Resender:
     def keep(self, frames: Iterable[KeptFrame]) -> None:
         """Call before they are published. Never waits for anything but memory."""
         with self._lock:
-            if self._closed:
-                return
             for frame in frames:
                 self._kept.add(frame)
-            if not self._is_member:
-                self._is_member = True
-                self._rounds.add(self)
+            self._join()
+
+    def note(self, tag: int, count: int) -> None:
+        """A frame is published that is not kept."""
+        now_ns = self._clock.monotonic_ns()
+        with self._lock:
+            if count > self._published.get(tag, (0, 0))[0]:
+                self._published.pop(tag, None)
+                self._published[tag] = count, now_ns
+                if len(self._published) > _MOST_TAGS:
+                    del self._published[next(iter(self._published))]
+            self._join()
+
+    def _join(self) -> None:
+        if not (self._is_member or self._closed):
+            self._is_member = True
+            self._rounds.add(self)
 
     def close(self) -> None:
         """Answer nobody any more, after a moment for sinks that missed the latest frames. Idempotent."""
@@ -112,29 +130,39 @@ class Resender:
         with self._lock:
             if self._closed:
                 return
-            self._kept.expire(self._clock.monotonic_ns())
-            latest = self._kept.latest()
+            kept, latest = self._latest()
             if not latest:  # until the next frame
                 self._is_member = False
                 self._rounds.remove(self)
         try:
             with self._working:
-                self._listen({frame.tag for frame in latest})
-                self._look_for_silence(latest)
+                self._listen(kept)
+                self._look_for_silence(latest, kept)
         except TransportError as error:  # the session was closed before us
             _log.debug("frames of sender %d are not kept any more: %s", self._sender, error)
             with self._lock:
                 self._closed = True
             self._end()
 
-    def _look_for_silence(self, latest: Iterable[KeptFrame]) -> None:
+    def _latest(self) -> tuple[Set[int], dict[int, int]]:
+        """Tags of frames that are kept, and by tag the latest count of all published lately. The lock is held."""
+        now_ns = self._clock.monotonic_ns()
+        self._kept.expire(now_ns)
+        for tag, (_, at_ns) in list(self._published.items()):
+            if now_ns - at_ns <= KEEP_NS:
+                break
+            del self._published[tag]
+        kept = {frame.tag: frame.count for frame in self._kept.latest()}
+        return kept.keys(), {tag: count for tag, (count, _) in self._published.items()} | kept
+
+    def _look_for_silence(self, latest: Mapping[int, int], kept: Set[int]) -> None:
         silent = {}
-        for frame in latest:
-            count, ticks = self._silent.get(frame.tag, (0, 0))
-            ticks = ticks + 1 if count == frame.count else 0
-            silent[frame.tag] = (frame.count, ticks)
+        for tag, count in latest.items():
+            before, ticks = self._silent.get(tag, (0, 0))
+            ticks = ticks + 1 if count == before else 0
+            silent[tag] = (count, ticks)
             if ticks in _SAID_AFTER_TICKS or (ticks and ticks % _SAID_EVERY_TICKS == 0):
-                self._say(frame)
+                self._say(tag, count, is_kept=tag in kept)
         self._silent = silent
 
     def _listen(self, tags: Set[int]) -> None:
@@ -145,8 +173,9 @@ class Resender:
         for tag in tags - self._handles.keys():
             self._handles[tag] = self._connection.session.answer(self._key(tag), self._on_question, is_direct=True)
 
-    def _say(self, latest: KeptFrame) -> None:
-        self._connection.session.publish(self._key(latest.tag), encode(SentSoFar(count=latest.count)), lane=self._lane)
+    def _say(self, tag: int, count: int, *, is_kept: bool) -> None:
+        said = encode(SentSoFar(count=count, kept=is_kept))
+        self._connection.session.publish(self._key(tag), said, lane=self._lane)
 
     def _key(self, tag: int) -> str:
         key = keys.SentKey(self._connection.namespace, tag, self._zipper, self._origin, self._by, self._sender)
@@ -170,14 +199,14 @@ class Resender:
     def _take_leave(self) -> None:
         """Say how much there was, and wait for those who miss some of it; not if it was said before."""
         with self._lock:
-            latest = self._kept.latest()
+            kept, latest = self._latest()
         with self._working:
-            unsaid = [frame for frame in latest if self._silent.get(frame.tag, (0, 0)) < (frame.count, 2)]
-            if not unsaid:
-                return
-            self._listen({frame.tag for frame in latest})
-            for frame in unsaid:
-                self._say(frame)
+            unsaid = [(tag, count) for tag, count in latest.items() if self._silent.get(tag, (0, 0)) < (count, 2)]
+            self._listen(kept)
+            for tag, count in unsaid:
+                self._say(tag, count, is_kept=tag in kept)
+        if not any(tag in kept for tag, _ in unsaid):
+            return
         round_trip_s = self._round_trip_s()
         if round_trip_s is None:
             return

@@ -22,7 +22,8 @@ class SinkStatistics:
         malformed: messages that were no frames.
         missed: frames that were sent after the first one came, did not reach this process, and will not: lost on a line
             that was full or cut, or while a connection moved, and their sender does not keep them, or not any more.
-            Only of senders that count their frames, as all of ours do.
+            Only of senders that count their frames, as all of ours do. The last ones of a sender are noticed half a
+            second later; not if it was killed meanwhile.
         recovered: frames that were lost on their way, and came because the sink asked for them; part of `arrived`.
     """
 

@@ -137,9 +137,7 @@ class Source:
             raise
         # A tag stays observed in `complete` while a zipper restarts and its functions have not joined it again.
         self._observed = set(connection.state.observed)
-        self._resender = Resender(
-            connection, name, keys.SOURCE, self._sender, lane=REPORT_LANES[priority], clock=self._clock
-        )
+        self._resender = Resender(connection, name, keys.SOURCE, self._sender, REPORT_LANES[priority], self._clock)
         # From any zipper: the connection may move, and the stream's number tells which are ours.
         self._acks = connection.session.subscribe(keys.acks(connection.namespace, "*", self.name), self._on_ack)
         self._state_watch = connection.watch(self._on_state)
@@ -432,6 +430,8 @@ class Source:
             if self.mode == "complete":
                 kept = KeptFrame(header.tag, frame.count, self.name, attachment, frame.payload, now_ns)
                 self._resender.keep([kept])
+            else:
+                self._resender.note(header.tag, frame.count)
         for key, together in by_key(messages, in_order=connection.state.ordered):
             connection.session.publish_all(key, together, lane=self._lane)
 

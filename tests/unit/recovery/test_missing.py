@@ -44,6 +44,14 @@ def asked(missing: Missing, now_ns: int = LATER_NS) -> Question:
 # ---- what is missing
 
 
+def test_who_keeps_nothing_and_says_how_much_it_sent_shows_what_was_lost() -> None:
+    missing = Missing()
+    missing.learn(PLACE, 3, 0, is_kept=False)  # before anything came: perhaps before this sink listened
+    assert (missing.lost, missing.has_questions) == (0, False)
+    missing.learn(PLACE, 5, 0, is_kept=False)
+    assert (missing.lost, missing.has_questions) == (2, False)
+
+
 def test_first_contact_asks_for_what_was_sent_before_and_misses_none_of_it() -> None:
     missing = Missing()
     note(missing, 4)
@@ -77,9 +85,9 @@ def test_frames_nobody_keeps_are_lost_at_once_and_never_asked_for() -> None:
 def test_a_sender_that_says_more_than_came_is_asked_for_the_rest() -> None:
     missing = Missing()
     note(missing, 1, 2)
-    missing.learn(PLACE, 4, 0)
-    missing.learn(PLACE, 4, 0)
-    missing.learn(PLACE, 1, 0)
+    missing.learn(PLACE, 4, 0, is_kept=True)
+    missing.learn(PLACE, 4, 0, is_kept=True)
+    missing.learn(PLACE, 1, 0, is_kept=True)
     question = asked(missing)
     assert question == Question(PLACE, [(3, 4)])
     assert missing.answered(question, 4, [3, 4], 0) == [3, 4]
@@ -87,7 +95,7 @@ def test_a_sender_that_says_more_than_came_is_asked_for_the_rest() -> None:
 
 def test_a_sender_never_heard_before_is_asked_for_all_that_it_says() -> None:
     missing = Missing()
-    missing.learn(PLACE, 3, 0)
+    missing.learn(PLACE, 3, 0, is_kept=True)
     assert asked(missing).counts == [(1, 3)]
     note(missing, 5)
     assert missing.lost == 0
@@ -115,7 +123,7 @@ def test_nobody_passes_for_a_sender_of_another_name() -> None:
     """Numbers of senders are known to all who receive; who may publish under which name is the zipper's to check."""
     missing = Missing()
     note(missing, 1, 2)
-    missing.learn(keys.SentKey("default", TAG, "line-1", "thief", keys.SOURCE, SENDER), 10, 0)
+    missing.learn(keys.SentKey("default", TAG, "line-1", "thief", keys.SOURCE, SENDER), 10, 0, is_kept=True)
     question = asked(missing)
     assert missing.answered(question, 10, range(1, 11), 0) == list(range(1, 11))
     assert note(missing, 3, 4, 5) == [True] * 3
@@ -263,7 +271,7 @@ def test_a_sender_that_moved_is_asked_at_the_zipper_where_it_is_now(is_silent: b
         missing.unanswered(asked(missing), 0)
     moved = keys.SentKey("default", TAG, "line-2", "cam", keys.SOURCE, SENDER)
     if is_silent:
-        missing.learn(moved, 3, 1)
+        missing.learn(moved, 3, 1, is_kept=True)
     else:
         note(missing, 4, key=keys.frame("default", TAG, "line-2", "cam"), now_ns=1)
     assert missing.due_ns == 1 + ASK_AFTER_NS
@@ -290,8 +298,8 @@ def test_a_count_that_jumps_is_asked_for_as_far_as_there_is_room_and_is_lost_els
 
 def test_a_sender_that_says_too_much_costs_no_more_than_the_bound() -> None:
     missing = Missing()
-    missing.learn(PLACE, 1, 0)
-    missing.learn(PLACE, MAX_COUNT, 0)
+    missing.learn(PLACE, 1, 0, is_kept=True)
+    missing.learn(PLACE, MAX_COUNT, 0, is_kept=True)
     assert missing.lost == MAX_COUNT - MOST_WANTED  # and the first, which is not ours
     for question_number in range(MOST_QUESTIONS):
         assert missing.has_questions, question_number

@@ -70,7 +70,7 @@ class Receiver:
         self.session.answers[PLACE] = answer
 
     def is_told(self, count: int, place: str = PLACE) -> None:
-        self.session.deliver(place, encode(SentSoFar(count=count)))
+        self.session.deliver(place, encode(SentSoFar(count=count, kept=True)))
 
     def asked(self) -> list[list[tuple[int, int]]]:
         return [decode(Wanted, question).counts for key, question in self.session.questions if "/sent/" in key]

@@ -147,6 +147,25 @@ def test_the_count_is_said_once_nothing_more_comes_and_again_from_time_to_time(s
     assert sender.said() == sorted(sender.said())
 
 
+def test_of_frames_that_are_not_kept_only_the_count_is_said(sender: Sender) -> None:
+    for count in (1, 3, 2):  # of several threads
+        sender.resender.note(TAG, count)
+    until(lambda: len(sender.said()) >= 2, "it says nothing")
+    assert {message.payload for message in sender.session.sent_to(KEY)} == {encode(SentSoFar(count=3, kept=False))}
+    assert sender.session.answering == {}
+    sender.clock.advance(KEEP_NS / 1e9 + 1)
+    until(lambda: not sender.is_looked_after, "it is still at work")
+
+
+def test_what_is_remembered_of_frames_that_are_not_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resender, "_MOST_TAGS", 3)
+    sender = Sender()
+    for tag, count in ((1, 1), (2, 1), (3, 1), (1, 2), (4, 1)):
+        sender.resender.note(tag, count)
+    sender.resender.close()
+    assert {keys.parse_sent_key(message.key).tag for message in sender.session.published} == {3, 1, 4}
+
+
 def test_each_tag_has_a_count_and_a_place_of_its_own(sender: Sender) -> None:
     other = KEY.replace("/17/", "/18/")
     sender.keep(1, 2)
