@@ -60,8 +60,10 @@ class Kept:
 
     def add(self, frame: KeptFrame) -> None:
         """Keep one more. One that is here already is not kept again; threads may overtake each other a little."""
-        of_tag = self._by_tag.setdefault(frame.tag, deque())
-        if not of_tag or frame.count > of_tag[-1].count:
+        of_tag = self._by_tag.get(frame.tag)
+        if of_tag is None:
+            self._by_tag[frame.tag] = deque([frame])
+        elif frame.count > of_tag[-1].count:
             of_tag.append(frame)
         elif of_tag[-1].count - frame.count > 1 << 31:  # it began anew after 2**32 - 1
             self._forget_tag(frame.tag)
@@ -113,7 +115,10 @@ class Kept:
         frame = self._frames.popleft()
         self._bytes -= len(frame.payload) + FRAME_BYTES
         of_tag = self._by_tag[frame.tag]
-        of_tag.remove(frame)  # the first of them, or one of the first
+        if of_tag[0] is frame:
+            of_tag.popleft()
+        else:  # one of the first: threads overtook each other
+            of_tag.remove(frame)
         if not of_tag:
             del self._by_tag[frame.tag]
 

@@ -420,6 +420,7 @@ class Source:
         connection = self._connection
         now_ns = self._clock.monotonic_ns()
         messages: list[tuple[str, tuple[bytes | Payload, bytes]]] = []
+        kept: list[KeptFrame] = []
         for frame in frames:
             header = frame.header
             # The frame may have waited here, and zippers take the time between capture and sending for its age. The
@@ -428,10 +429,11 @@ class Source:
             key = keys.frame(connection.namespace, header.tag, connection.zipper, self.name)
             messages.append((key, (frame.payload, attachment)))
             if self.mode == "complete":
-                kept = KeptFrame(header.tag, frame.count, self.name, attachment, frame.payload, now_ns)
-                self._resender.keep([kept])
+                kept.append(KeptFrame(header.tag, frame.count, self.name, attachment, frame.payload, now_ns))
             else:
                 self._resender.note(header.tag, frame.count)
+        if kept:
+            self._resender.keep(kept)
         for key, together in by_key(messages, in_order=connection.state.ordered):
             connection.session.publish_all(key, together, lane=self._lane)
 
